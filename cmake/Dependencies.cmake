@@ -1,0 +1,45 @@
+# Everything the rooms link: Debian packages, and LibTorch from the torch wheel that scripts/setup.sh unpacked.
+
+find_package(PkgConfig REQUIRED)
+find_package(MPI REQUIRED COMPONENTS CXX)
+find_package(yaml-cpp REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(Threads REQUIRED)
+pkg_check_modules(HDF5 REQUIRED IMPORTED_TARGET hdf5-serial)
+pkg_check_modules(ONIGURUMA REQUIRED IMPORTED_TARGET oniguruma)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+
+# LibTorch. Linked directly and without the CUDA libraries, which would cost start-up time (formats 12.2): libtorch_cpu
+# needs only libcudart and libcupti of the wheels beside it.
+set(torch_root ${LORA_DIST_DEPS}/torch)
+if(NOT EXISTS ${torch_root}/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "LibTorch is not in ${LORA_DIST_DEPS}; run scripts/setup.sh, or pass -DLORA_DIST_DEPS=<folder>")
+endif()
+add_library(lora_dist_torch INTERFACE)
+target_include_directories(lora_dist_torch SYSTEM INTERFACE
+  ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
+target_link_directories(lora_dist_torch INTERFACE ${torch_root}/lib)
+target_link_options(lora_dist_torch INTERFACE -Wl,--allow-shlib-undefined -Wl,-rpath,${torch_root}/lib)
+target_link_libraries(lora_dist_torch INTERFACE
+  -Wl,--push-state,--no-as-needed torch_cpu c10 -Wl,--pop-state)
+
+# LibTorch carries headers of a newer fmt than the one spdlog was built with, and they would be found first. A folder
+# that holds only a link to the system's fmt goes in front.
+set(system_fmt ${CMAKE_BINARY_DIR}/system_fmt)
+file(MAKE_DIRECTORY ${system_fmt})
+if(NOT EXISTS ${system_fmt}/fmt)
+  file(CREATE_LINK /usr/include/fmt ${system_fmt}/fmt SYMBOLIC)
+endif()
+
+# Options live here alone: a precompiled header is dropped by GCC when a user of it has other flags.
+add_library(lora_dist_base INTERFACE)
+target_include_directories(lora_dist_base BEFORE INTERFACE ${system_fmt} ${PROJECT_SOURCE_DIR})
+target_compile_options(lora_dist_base INTERFACE -Wall -Wextra -Wno-unused-parameter -Werror=invalid-pch -fpch-preprocess)
+target_compile_definitions(lora_dist_base INTERFACE
+  LORA_DIST_VERSION="${PROJECT_VERSION}" $<$<BOOL:${LORA_DIST_CUDA}>:LORA_DIST_CUDA>)
+target_link_libraries(lora_dist_base INTERFACE
+  lora_dist_torch fmt::fmt nlohmann_json::nlohmann_json Threads::Threads)

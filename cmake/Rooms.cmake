@@ -1,0 +1,33 @@
+# One static library per room, all reusing one precompiled header.
+
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch.cpp CONTENT "")
+add_library(lora_dist_pch OBJECT ${CMAKE_BINARY_DIR}/pch.cpp)
+target_link_libraries(lora_dist_pch PRIVATE lora_dist_base)
+if(LORA_DIST_PCH)
+  target_precompile_headers(lora_dist_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
+endif()
+
+function(lora_dist_use_pch target)
+  if(LORA_DIST_PCH)
+    target_precompile_headers(${target} REUSE_FROM lora_dist_pch)
+  else()
+    target_compile_options(${target} PRIVATE -include ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
+  endif()
+endfunction()
+
+# lora_dist_room(data lora_dist_core): every .cpp below the room's folder; new files are picked up by the next build.
+function(lora_dist_room room)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${room}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$|/core/ops/kernels/")
+  add_library(lora_dist_${room} STATIC ${sources})
+  target_link_libraries(lora_dist_${room} PUBLIC lora_dist_base ${ARGN})
+  lora_dist_use_pch(lora_dist_${room})
+endfunction()
+
+# CPU kernels see raw pointers only, no precompiled header; each instruction set is the same source built again.
+# -fopenmp makes at::parallel_for parallel (it is serial without); LibTorch's own runtime is the one loaded.
+add_library(lora_dist_kernels OBJECT)
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/core/ops/kernels/*.cpp)
+target_sources(lora_dist_kernels PRIVATE ${kernel_sources})
+target_link_libraries(lora_dist_kernels PRIVATE lora_dist_base)
+target_compile_options(lora_dist_kernels PRIVATE -O3 -fopenmp)

@@ -1,0 +1,46 @@
+#include "core/error.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <vector>
+
+namespace lora_dist {
+namespace {
+
+std::string one_line(const Fault& fault) {
+  std::string text = fault.where + ": " + fault.found;
+  if (!fault.expected.empty()) text += ", expected " + fault.expected;
+  if (!fault.fix.empty()) text += "; " + fault.fix;
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+}  // namespace
+
+Error::Error(int exit_code, const Fault& fault)
+    : std::runtime_error(one_line(fault)), exit_code_(exit_code) {}
+
+void check_failed(const char* condition, const char* file, int line, const std::string& message) {
+  std::fprintf(stderr, "error: internal check failed at %s:%d: %s (%s); please report this\n", file,
+               line, condition, message.c_str());
+  std::abort();
+}
+
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,76 @@
+// What can go wrong for a user, as typed exceptions with the exit codes of the contract.
+//
+// A message has four parts: where, what was found, what was expected, what to do. It is one line.
+// A failure that only a change of our code can mend is LD_CHECK, not an exception.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace lora_dist {
+
+struct Fault {
+  std::string where;     // file:line, tensor, rank; never empty
+  std::string found;     // the value that is wrong, as the user wrote it
+  std::string expected;  // may be empty where `found` says it all
+  std::string fix;       // the next thing to do; may be empty
+};
+
+/// Base of all errors that a user or caller can act on. `what()` is
+/// "<where>: <found>, expected <expected>; <fix>".
+class Error : public std::runtime_error {
+ public:
+  Error(int exit_code, const Fault& fault);
+  int exit_code() const { return exit_code_; }
+
+ private:
+  int exit_code_;
+};
+
+#define LORA_DIST_ERROR(Kind, code)                        \
+  class Kind : public Error {                              \
+   public:                                                 \
+    explicit Kind(const Fault& fault) : Error(code, fault) {} \
+  };
+LORA_DIST_ERROR(ConfigError, 2)    // the request itself; ranks that disagree about it
+LORA_DIST_ERROR(DataError, 3)      // content of a data set, shard or metadata file
+LORA_DIST_ERROR(ModelError, 4)     // content of a base model, tokenizer, adapter or checkpoint
+LORA_DIST_ERROR(StorageError, 5)   // disk full, read-only, no permission, I/O
+LORA_DIST_ERROR(MemoryError, 6)    // host or device memory
+LORA_DIST_ERROR(CommError, 7)      // lost peer, time limit, rendezvous
+LORA_DIST_ERROR(NumericsError, 8)  // values not finite, replicas that differ
+LORA_DIST_ERROR(LockedError, 9)    // another run holds the output folder
+#undef LORA_DIST_ERROR
+
+inline constexpr int kExitStopped = 75;    // stopped on request after a checkpoint
+inline constexpr int kExitInternal = 134;  // LD_CHECK
+
+/// Prints the failed condition with its place and aborts (exit 134).
+[[noreturn]] void check_failed(const char* condition, const char* file, int line,
+                               const std::string& message);
+
+/// The known name nearest to `name` by edit distance, or "" when none is near enough to be meant.
+template <class Names>
+std::string nearest_name(const std::string& name, const Names& known);
+size_t edit_distance(const std::string& a, const std::string& b);
+
+template <class Names>
+std::string nearest_name(const std::string& name, const Names& known) {
+  std::string best;
+  size_t best_distance = name.size() / 3 + 2;
+  for (const auto& candidate : known) {
+    const size_t distance = edit_distance(name, std::string(candidate));
+    if (distance < best_distance) {
+      best_distance = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace lora_dist
+
+#define LD_CHECK(condition, message)                                                      \
+  do {                                                                                    \
+    if (!(condition)) ::lora_dist::check_failed(#condition, __FILE__, __LINE__, message); \
+  } while (false)

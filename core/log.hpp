@@ -1,0 +1,25 @@
+// Messages to the person at the terminal (standard error) and to the rank's log file. spdlog stays behind this header.
+#pragma once
+
+#include <string>
+
+namespace lora_dist {
+
+struct LogOptions {
+  int rank = 0;
+  int world_size = 1;
+  std::string file;  // logs/rank-<r>.log; empty: standard error only
+};
+
+/// Ranks   each for itself; only rank 0 writes info lines to standard error, every rank writes its file.
+void open_log(const LogOptions& options);
+void log_info(const std::string& text);
+/// Standard error gets "warning: <text>", once per distinct text.
+void log_warning(const std::string& text);
+/// Goes to the rank's log file only.
+void log_debug(const std::string& text);
+/// "error: <text>" on standard error, from whichever rank calls it.
+void log_error(const std::string& text);
+void flush_log();
+
+}  // namespace lora_dist

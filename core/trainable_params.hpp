@@ -1,0 +1,52 @@
+// The ordered, named views of one flat buffer that learns, equal on every rank.
+//
+// The shared language of adapter, optimizer, reducer, checkpoint and export. fp32, contiguous, on the run's device.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/training_state.hpp"
+
+namespace lora_dist {
+
+class TrainableParams {
+ public:
+  struct Entry {
+    std::string name;            // key in adapter_model.safetensors
+    std::vector<int64_t> shape;
+    int64_t offset = 0;          // elements from the start of the flat buffer
+    int64_t num_elements = 0;
+  };
+
+  /// Adds a tensor before allocate(); returns its index.
+  size_t add(std::string name, std::vector<int64_t> shape);
+  /// Makes the flat buffers, zeroed.
+  void allocate(at::Device device);
+
+  const std::vector<Entry>& entries() const { return entries_; }
+  int64_t num_elements() const { return num_elements_; }
+
+  const at::Tensor& flat() const { return flat_; }          // (P)
+  const at::Tensor& gradient() const { return gradient_; }  // (P), what the backward of a slot adds to
+  at::Tensor view(size_t index) const;
+  at::Tensor gradient_view(size_t index) const;
+
+  /// The gradient of the slot that just ran; the buffer starts again at zero.
+  at::Tensor take_gradient();
+
+  /// Copies on the host, in name order (the order of files and of the adapter's hash).
+  NamedTensors named_tensors() const;
+  /// Errors  ModelError naming the first tensor that is missing, misshaped or unknown. `where` is the file.
+  void assign(const NamedTensors& tensors, const std::string& where);
+
+ private:
+  std::vector<Entry> entries_;
+  int64_t num_elements_ = 0;
+  at::Tensor flat_, gradient_;
+};
+
+/// SHA-256 over trainable tensors in name order, as `run.json` records it (design 1.4).
+std::string adapter_sha256(const NamedTensors& tensors);
+
+}  // namespace lora_dist

@@ -1,0 +1,28 @@
+// Socket: frozen weights by name. Plugged by data/weights (mapped files) and dist (gathered shards).
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace lora_dist {
+
+struct WeightInfo {
+  std::string name;
+  at::ScalarType dtype;
+  std::vector<int64_t> shape;
+};
+
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+
+  /// Where the weights come from, for messages: a file or folder.
+  virtual const std::string& location() const = 0;
+  virtual const std::vector<WeightInfo>& weights() const = 0;
+
+  /// The weight as stored, read-only, valid as long as the tensor is held. A mapped file answers without copying.
+  /// `index` counts in weights(). Not a collective for mapped files; a sharded source says otherwise.
+  virtual at::Tensor acquire(size_t index) = 0;
+};
+
+}  // namespace lora_dist

@@ -1,0 +1,36 @@
+// checkpoint-<step>/ folders: written under a temporary name, manifest last, renamed, rotated; read only when verified.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/training_state.hpp"
+#include "data/exports/adapter_files.hpp"
+
+namespace lora_dist {
+
+struct StoreOptions {
+  std::string output_dir;
+  int64_t save_total_limit = 3;  // 0 keeps all
+  std::string config_yaml;       // config.resolved.yaml of each checkpoint
+  AdapterDescription description;
+  nlohmann::ordered_json fingerprints;  // base, tokenizer, data set, config: kept in the manifest
+};
+
+/// Ranks   rank 0 makes one. Saving runs in a background thread; an error of it is thrown by the next call.
+std::unique_ptr<CheckpointStore> make_checkpoint_store(StoreOptions options);
+
+struct LoadedCheckpoint {
+  std::string path;
+  TrainingState state;
+  nlohmann::ordered_json fingerprints;
+};
+
+/// A checkpoint folder whose manifest, sizes and hashes verify. Errors  ModelError naming what differs.
+LoadedCheckpoint load_checkpoint(const std::string& folder);
+/// The newest that verifies in `output_dir`; each skipped one is a warning with its reason. Nothing: no checkpoint at
+/// all. Errors  ModelError: there are some and none verifies.
+std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::string& output_dir);
+
+}  // namespace lora_dist

@@ -1,0 +1,42 @@
+// Records of a user's data files, one format per file of this folder.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/templates/template.hpp"
+
+namespace lora_dist {
+
+/// One entry of a source: exactly one of the three is filled.
+struct Record {
+  std::vector<Message> messages;  // a conversation
+  std::string text;               // plain text, all of it learnt
+  Tokens tokens;                  // already tokenised
+  std::string where;              // "train.jsonl:17", for messages
+};
+
+/// Reads one file from its start.
+class Source {
+ public:
+  virtual ~Source() = default;
+  /// The next record, or nothing at the end. Errors  DataError with file and line.
+  virtual std::optional<Record> next() = 0;
+};
+
+/// The files of a data set in a fixed order (sorted names), and what they hold.
+struct SourceFiles {
+  std::vector<std::string> paths;
+  std::string format;  // resolved: alpaca, messages, text, tokenized, dialogue, lines, document
+  bool needs_tokenizer() const { return format != "tokenized"; }
+};
+
+/// Finds the files of `path` (a file or a folder) and resolves `format` ("auto" looks at the first record).
+/// Errors  DataError: no such path, no data file in it, an empty file, files of different formats.
+SourceFiles find_sources(const std::string& path, const std::string& format);
+std::unique_ptr<Source> open_source(const std::string& path, const std::string& format);
+
+}  // namespace lora_dist

@@ -1,0 +1,20 @@
+// The registry of gradient reducers: tree (order-free sums, the default) and all_reduce (the backend's own order).
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "core/communicator.hpp"
+#include "core/gradient_reducer.hpp"
+#include "core/registry.hpp"
+
+namespace lora_dist {
+
+struct ReducerArgs {
+  Communicator& world;
+  int64_t num_elements = 0;  // of the flat gradient
+};
+using ReducerFactory = std::function<std::unique_ptr<GradientReducer>(const ReducerArgs&)>;
+const Registry<ReducerFactory>& reducers();
+
+}  // namespace lora_dist
