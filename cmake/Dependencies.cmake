@@ -25,7 +25,8 @@ target_include_directories(lora_dist_torch SYSTEM INTERFACE
 target_link_directories(lora_dist_torch INTERFACE ${torch_root}/lib)
 target_link_options(lora_dist_torch INTERFACE -Wl,--allow-shlib-undefined -Wl,-rpath,${torch_root}/lib)
 target_link_libraries(lora_dist_torch INTERFACE
-  -Wl,--push-state,--no-as-needed torch_cpu c10 -Wl,--pop-state)
+  -Wl,--push-state,--no-as-needed torch_cpu c10 -Wl,--pop-state
+  ${torch_root}/lib/libgomp.so.1)  # LibTorch's own OpenMP runtime, so that only one is ever loaded
 
 # LibTorch carries headers of a newer fmt than the one spdlog was built with, and they would be found first. A folder
 # that holds only a link to the system's fmt goes in front.
@@ -38,7 +39,7 @@ endif()
 # Options live here alone: a precompiled header is dropped by GCC when a user of it has other flags.
 add_library(lora_dist_base INTERFACE)
 target_include_directories(lora_dist_base BEFORE INTERFACE ${system_fmt} ${PROJECT_SOURCE_DIR})
-target_compile_options(lora_dist_base INTERFACE -Wall -Wextra -Wno-unused-parameter -Werror=invalid-pch -fpch-preprocess)
+target_compile_options(lora_dist_base INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror=invalid-pch -fpch-preprocess)
 target_compile_definitions(lora_dist_base INTERFACE
   LORA_DIST_VERSION="${PROJECT_VERSION}" $<$<BOOL:${LORA_DIST_CUDA}>:LORA_DIST_CUDA>)
 target_link_libraries(lora_dist_base INTERFACE

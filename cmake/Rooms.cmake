@@ -31,3 +31,15 @@ file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/core/ops/kernel
 target_sources(lora_dist_kernels PRIVATE ${kernel_sources})
 target_link_libraries(lora_dist_kernels PRIVATE lora_dist_base)
 target_compile_options(lora_dist_kernels PRIVATE -O3 -fopenmp)
+# Sums may be reordered for vectors (never across rows); NaN and infinity keep their meaning.
+set(vector_math -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math)
+set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "${vector_math}")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx2.cpp
+    PROPERTIES COMPILE_OPTIONS "${vector_math};-mavx2;-mfma")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx512.cpp
+    PROPERTIES COMPILE_OPTIONS "${vector_math};-mavx2;-mfma;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mprefer-vector-width=512")
+else()
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx2.cpp
+    ${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx512.cpp PROPERTIES HEADER_FILE_ONLY ON)
+endif()

@@ -4,12 +4,16 @@
 
 namespace lora_dist {
 
-std::span<const Slot> StepPlan::slots_of(int rank, int world_size) const {
-  const auto num_slots = static_cast<int64_t>(slots.size());
+SlotRange deal_slots(int64_t num_slots, int rank, int world_size) {
   const int64_t each = num_slots / world_size;
   const int64_t extra = num_slots % world_size;
   const int64_t first = rank * each + std::min<int64_t>(rank, extra);
-  return std::span(slots).subspan(first, each + (rank < extra ? 1 : 0));
+  return {first, first + each + (rank < extra ? 1 : 0)};
+}
+
+std::span<const Slot> StepPlan::slots_of(int rank, int world_size) const {
+  const SlotRange range = deal_slots(static_cast<int64_t>(slots.size()), rank, world_size);
+  return std::span(slots).subspan(range.first, range.size());
 }
 
 }  // namespace lora_dist

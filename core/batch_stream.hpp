@@ -17,8 +17,8 @@ class BatchStream {
   /// Pure: equal on every rank, no reading of samples. `step` is 1-based.
   virtual StepPlan plan(int64_t step) const = 0;
 
-  /// Reads the batch of a slot of the plan. Slots are asked for in the order of the plan; an implementation may
-  /// read ahead. Errors  DataError, StorageError.
+  /// Reads the batch of a slot of the plan. Slots are asked for in the order of the plan; an
+  /// implementation may read ahead. Errors  DataError, StorageError.
   virtual Batch read(const StepPlan& plan, const Slot& slot) = 0;
 };
 

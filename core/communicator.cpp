@@ -30,8 +30,9 @@ std::vector<std::string> all_gather_text(Communicator& world, const std::string&
   world.all_gather(rows, row, {.name = "texts"}).wait();
   std::vector<std::string> texts;
   for (int64_t rank = 0; rank < world_size; ++rank) {
-    texts.emplace_back(reinterpret_cast<const char*>(rows.const_data_ptr<uint8_t>()) + rank * row.size(0),
-                       sizes[rank][0].item<int64_t>());
+    texts.emplace_back(
+        reinterpret_cast<const char*>(rows.const_data_ptr<uint8_t>()) + rank * row.size(0),
+        sizes[rank][0].item<int64_t>());
   }
   return texts;
 }

@@ -1,8 +1,9 @@
 // Socket: bytes between ranks. Plugged by dist/backends.
 //
-// Every operation is a collective: all ranks call it, in the same order, with the same shape and dtype. Tensors are
-// contiguous and live on the host unless the backend says otherwise. Operations are numbered, carry a limit, and a
-// failure names the operation, its number and the peer. Operations of one communicator come from one thread.
+// Every operation is a collective: all ranks call it, in the same order, with the same shape and
+// dtype. Tensors are contiguous and live on the host unless the backend says otherwise. Operations
+// are numbered, carry a limit, and a failure names the operation, its number and the peer.
+// Operations of one communicator come from one thread.
 #pragma once
 
 #include <memory>
@@ -13,7 +14,8 @@
 
 namespace lora_dist {
 
-/// A collective under way. Until wait() returns the caller keeps its tensors alive and does not touch them.
+/// A collective under way. Until wait() returns the caller keeps its tensors alive and does not
+/// touch them.
 class [[nodiscard]] Work {
  public:
   class State {

@@ -27,9 +27,9 @@ class Error : public std::runtime_error {
   int exit_code_;
 };
 
-#define LORA_DIST_ERROR(Kind, code)                        \
-  class Kind : public Error {                              \
-   public:                                                 \
+#define LORA_DIST_ERROR(Kind, code)                           \
+  class Kind : public Error {                                 \
+   public:                                                    \
     explicit Kind(const Fault& fault) : Error(code, fault) {} \
   };
 LORA_DIST_ERROR(ConfigError, 2)    // the request itself; ranks that disagree about it

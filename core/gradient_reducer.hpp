@@ -8,11 +8,14 @@ namespace lora_dist {
 class GradientReducer {
  public:
   virtual ~GradientReducer() = default;
-  /// Called once before the slots of a step. `num_slots` counts all slots of the step, over all ranks.
+  /// Called once before the slots of a step. `num_slots` counts all slots of the step, over all
+  /// ranks.
   virtual void begin_step(int64_t num_slots) = 0;
-  /// The gradient (flat, fp32) of slot `slot_index`; slots of a rank come in ascending order. The tensor is taken over.
+  /// The gradient (flat, fp32) of slot `slot_index`; slots of a rank come in ascending order. The
+  /// tensor is taken over.
   virtual void add(int64_t slot_index, at::Tensor gradient) = 0;
-  /// Ranks   collective, also for a rank that was dealt no slot. Returns the sum over all slots, equal on every rank.
+  /// Ranks   collective, also for a rank that was dealt no slot. Returns the sum over all slots,
+  /// equal on every rank.
   virtual at::Tensor finalize() = 0;
 };
 

@@ -36,7 +36,8 @@ void open_log(const LogOptions& options) {
   log.file.reset();
   if (options.file.empty()) return;
   try {
-    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file, /*truncate=*/false);
+    auto sink =
+        std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file, /*truncate=*/false);
     log.file = std::make_shared<spdlog::logger>("rank", std::move(sink));
     log.file->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
     log.file->set_level(spdlog::level::debug);

@@ -1,4 +1,5 @@
-// Messages to the person at the terminal (standard error) and to the rank's log file. spdlog stays behind this header.
+// Messages to the person at the terminal (standard error) and to the rank's log file. spdlog stays
+// behind this header.
 #pragma once
 
 #include <string>
@@ -11,7 +12,8 @@ struct LogOptions {
   std::string file;  // logs/rank-<r>.log; empty: standard error only
 };
 
-/// Ranks   each for itself; only rank 0 writes info lines to standard error, every rank writes its file.
+/// Ranks   each for itself; only rank 0 writes info lines to standard error, every rank writes its
+/// file.
 void open_log(const LogOptions& options);
 void log_info(const std::string& text);
 /// Standard error gets "warning: <text>", once per distinct text.

@@ -1,4 +1,5 @@
-// A named table of factories: one screen of names, filled from a .def file (see core/optimizers/registry.cpp).
+// A named table of factories: one screen of names, filled from a .def file (see
+// core/optimizers/registry.cpp).
 #pragma once
 
 #include <initializer_list>

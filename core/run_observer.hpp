@@ -1,5 +1,5 @@
-// Socket: who is told what happens in a run. Plugged by data/reports (metrics.jsonl, TensorBoard) and launcher
-// (progress bar). Called on rank 0 only, from the training thread.
+// Socket: who is told what happens in a run. Plugged by data/reports (metrics.jsonl, TensorBoard)
+// and launcher (progress bar). Called on rank 0 only, from the training thread.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ struct EvalMetrics {
 };
 
 struct RunSummary {
-  int64_t steps = 0;
+  int64_t steps = 0;  // done in all, earlier parts of a resumed run included
+  int64_t steps_of_this_run = 0;
   double epoch = 0;
   double first_loss = 0;
   double last_loss = 0;
@@ -47,7 +48,9 @@ struct RunSummary {
 class RunObserver {
  public:
   virtual ~RunObserver() = default;
-  virtual void on_begin(int64_t first_step, int64_t num_steps) { (void)first_step, (void)num_steps; }
+  virtual void on_begin(int64_t first_step, int64_t num_steps) {
+    (void)first_step, (void)num_steps;
+  }
   virtual void on_step(const StepMetrics& metrics) = 0;
   virtual void on_eval(const EvalMetrics& metrics) { (void)metrics; }
   virtual void on_end(const RunSummary& summary) { (void)summary; }

@@ -1,6 +1,7 @@
 // The ordered, named views of one flat buffer that learns, equal on every rank.
 //
-// The shared language of adapter, optimizer, reducer, checkpoint and export. fp32, contiguous, on the run's device.
+// The shared language of adapter, optimizer, reducer, checkpoint and export. fp32, contiguous, on
+// the run's device.
 #pragma once
 
 #include <string>
@@ -13,9 +14,9 @@ namespace lora_dist {
 class TrainableParams {
  public:
   struct Entry {
-    std::string name;            // key in adapter_model.safetensors
+    std::string name;  // key in adapter_model.safetensors
     std::vector<int64_t> shape;
-    int64_t offset = 0;          // elements from the start of the flat buffer
+    int64_t offset = 0;  // elements from the start of the flat buffer
     int64_t num_elements = 0;
   };
 
@@ -27,8 +28,10 @@ class TrainableParams {
   const std::vector<Entry>& entries() const { return entries_; }
   int64_t num_elements() const { return num_elements_; }
 
-  const at::Tensor& flat() const { return flat_; }          // (P)
-  const at::Tensor& gradient() const { return gradient_; }  // (P), what the backward of a slot adds to
+  const at::Tensor& flat() const { return flat_; }  // (P)
+  const at::Tensor& gradient() const {
+    return gradient_;
+  }  // (P), what the backward of a slot adds to
   at::Tensor view(size_t index) const;
   at::Tensor gradient_view(size_t index) const;
 
@@ -37,7 +40,8 @@ class TrainableParams {
 
   /// Copies on the host, in name order (the order of files and of the adapter's hash).
   NamedTensors named_tensors() const;
-  /// Errors  ModelError naming the first tensor that is missing, misshaped or unknown. `where` is the file.
+  /// Errors  ModelError naming the first tensor that is missing, misshaped or unknown. `where` is
+  /// the file.
   void assign(const NamedTensors& tensors, const std::string& where);
 
  private:

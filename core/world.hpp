@@ -8,11 +8,11 @@ namespace lora_dist {
 struct WorldInfo {
   int rank = 0;
   int world_size = 1;
-  int local_rank = 0;        // index among the ranks of this host
-  int local_world_size = 1;  // ranks on this host
-  std::string host;          // name of this host
+  int local_rank = 0;              // index among the ranks of this host
+  int local_world_size = 1;        // ranks on this host
+  std::string host;                // name of this host
   std::string launcher = "alone";  // alone | mpirun | srun | torchrun
-  std::string master_addr;   // torchrun and srun: where the TCP store listens; empty under mpirun
+  std::string master_addr;  // torchrun and srun: where the TCP store listens; empty under mpirun
   int master_port = 0;
 };
 

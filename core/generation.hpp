@@ -1,0 +1,31 @@
+// Text from a causal language model: greedy or sampled decoding with a key/value cache.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/models/decoder.hpp"
+
+namespace lora_dist {
+
+struct GenerationOptions {
+  int64_t max_new_tokens = 256;
+  double temperature = 0;  // 0: greedy
+  double top_p = 1;        // nucleus; only with temperature > 0
+  uint64_t seed =
+      42;  // a draw is a function of (seed, position): the same call gives the same text
+  std::vector<int64_t> stop_ids;
+};
+
+struct Generation {
+  std::vector<int64_t> ids;   // new tokens, the stop token left out
+  std::string finish_reason;  // "stop" | "length"
+};
+
+/// `on_token` sees each new token as it comes; may be empty.
+Generation generate(Decoder& model, const std::vector<int64_t>& prompt,
+                    const GenerationOptions& options,
+                    const std::function<void(int64_t)>& on_token = {});
+
+}  // namespace lora_dist

@@ -1,0 +1,204 @@
+#include "core/models/decoder.hpp"
+
+#include <set>
+#include <unordered_map>
+
+#include "core/error.hpp"
+
+namespace lora_dist {
+namespace {
+
+constexpr int64_t kLogitChunkBytes = 64
+                                     << 20;  // logits of one chunk of rows; never the whole (N, V)
+
+bool is_ignored_weight(const DecoderSpec& spec, const std::string& name) {
+  // Old exports keep the rotation's frequencies, and tied models sometimes a copy of the embedding.
+  return name.ends_with(".rotary_emb.inv_freq") ||
+         (spec.tied_embeddings && name == "lm_head.weight");
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+// Every row of the family's table with its shape, and nothing else.
+std::unordered_map<std::string, size_t> check_weights(const DecoderSpec& spec,
+                                                      const WeightSource& source) {
+  std::unordered_map<std::string, size_t> found;
+  for (size_t i = 0; i < source.weights().size(); ++i) found[source.weights()[i].name] = i;
+  std::vector<std::string> missing;
+  std::set<std::string> known;
+  for (const WeightRow& row : weight_rows(spec)) {
+    known.insert(row.name);
+    const auto place = found.find(row.name);
+    if (place == found.end()) {
+      missing.push_back(row.name);
+    } else if (source.weights()[place->second].shape != row.shape) {
+      throw ModelError({.where = source.location(),
+                        .found = fmt::format("'{}' is {}", row.name,
+                                             shape_text(source.weights()[place->second].shape)),
+                        .expected = fmt::format("{} by config.json", shape_text(row.shape)),
+                        .fix = "weights and config.json belong to different models"});
+    }
+  }
+  if (!missing.empty()) {
+    const size_t shown = std::min<size_t>(missing.size(), 3);
+    throw ModelError(
+        {.where = source.location(),
+         .found = fmt::format("{} tensor{} missing: {}{}", missing.size(),
+                              missing.size() == 1 ? "" : "s",
+                              fmt::join(missing.begin(), missing.begin() + shown, ", "),
+                              missing.size() > shown ? ", ..." : ""),
+         .expected = {},
+         .fix = "wrong or incomplete base"});
+  }
+  for (const WeightInfo& weight : source.weights()) {
+    if (!known.count(weight.name) && !is_ignored_weight(spec, weight.name)) {
+      throw ModelError({.where = source.location(),
+                        .found = fmt::format("tensor '{}' belongs to no layer of '{}'", weight.name,
+                                             spec.model_type),
+                        .expected = {},
+                        .fix = "weights and config.json belong to different models"});
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+Decoder::Decoder(DecoderSpec spec, WeightSource& weights, DecoderOptions options)
+    : spec_(std::move(spec)), options_(options) {
+  const auto places = check_weights(spec_, weights);
+  const auto find = [&](const std::string& name) { return FrozenWeight(weights, places.at(name)); };
+  embedding_ = find("model.embed_tokens.weight");
+  if (!spec_.tied_embeddings) head_ = find("lm_head.weight");
+  final_norm_ = find("model.norm.weight").get().to(options_.device, at::kFloat).contiguous();
+  blocks_.reserve(spec_.num_layers);
+  for (int64_t layer = 0; layer < spec_.num_layers; ++layer)
+    blocks_.emplace_back(spec_, layer, find, options_.device);
+}
+
+std::vector<Linear*> Decoder::linears() {
+  std::vector<Linear*> all;
+  for (DecoderBlock& block : blocks_) {
+    for (Linear* linear : block.linears()) all.push_back(linear);
+  }
+  return all;
+}
+
+at::Tensor Decoder::embed(const at::Tensor& tokens_N) const {
+  at::Tensor hidden = at::index_select(embedding_.get(), 0, tokens_N).to(options_.compute);
+  // The factor is rounded to the activations' dtype, as transformers does.
+  if (spec_.embedding_scale != 1)
+    hidden.mul_(at::scalar_tensor(spec_.embedding_scale).to(options_.compute));
+  return hidden;
+}
+
+ops::Rotation Decoder::rotation(int64_t first_position, int64_t tokens) {
+  const int64_t needed = first_position + tokens;
+  const bool grows_with_length = spec_.rope.kind == "dynamic";
+  const int64_t known = rotation_table_.cos_TH.defined() ? rotation_table_.cos_TH.size(0) : 0;
+  if (grows_with_length ? known != needed : known < needed) {
+    const RopeFrequencies rope = rope_frequencies(spec_, needed);
+    const at::Tensor inverse = at::tensor(rope.inverse_frequencies, at::kFloat);
+    const at::Tensor angles = at::arange(needed, at::kFloat).unsqueeze(1) * inverse.unsqueeze(0);
+    rotation_table_ = {(angles.cos() * rope.attention_factor).to(options_.device),
+                       (angles.sin() * rope.attention_factor).to(options_.device),
+                       2 * inverse.size(0)};
+  }
+  return {rotation_table_.cos_TH.narrow(0, first_position, tokens),
+          rotation_table_.sin_TH.narrow(0, first_position, tokens), rotation_table_.rotary};
+}
+
+double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N,
+                          at::Tensor* dhidden_ND) const {
+  if (dhidden_ND) *dhidden_ND = at::zeros_like(hidden_ND);
+  const at::Tensor rows = at::nonzero(labels_N != kIgnoredLabel).squeeze(1);
+  if (rows.numel() == 0) return 0;
+  const at::Tensor weight_VD = ops::for_products(head().get(), options_.compute);
+  const int64_t chunk = std::max<int64_t>(
+      1, kLogitChunkBytes / (spec_.vocab_size * static_cast<int64_t>(hidden_ND.element_size())));
+  double sum = 0;
+  for (int64_t first = 0; first < rows.numel(); first += chunk) {
+    const at::Tensor index = rows.narrow(0, first, std::min(chunk, rows.numel() - first));
+    const at::Tensor x_CD = hidden_ND.index_select(0, index);
+    at::Tensor inv_rms;
+    const at::Tensor normed_CD =
+        ops::rms_norm(x_CD, final_norm_, spec_.norm_offset, spec_.rms_norm_eps, inv_rms);
+    at::Tensor logits_CV = ops::product(normed_CD, weight_VD);
+    sum += ops::cross_entropy(logits_CV, labels_N.index_select(0, index), spec_.logit_softcap,
+                              dhidden_ND != nullptr);
+    if (!dhidden_ND) continue;
+    at::Tensor dx_CD;
+    ops::rms_norm_backward(x_CD, final_norm_, spec_.norm_offset, inv_rms,
+                           ops::product_transposed(logits_CV, weight_VD), dx_CD);
+    dhidden_ND->index_copy_(0, index, dx_CD);
+  }
+  return sum;
+}
+
+double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
+  const int64_t sequences = batch.tokens_BT.size(0), tokens = batch.tokens_BT.size(1);
+  const ops::Rotation table = rotation(0, tokens);
+  const BlockContext context{sequences, tokens, &table, pass};
+  at::Tensor hidden_ND = embed(batch.tokens_BT.flatten().to(options_.device));
+
+  // Below the lowest adapter nothing learns: nothing is kept there and no gradient goes there.
+  int64_t lowest = 0;
+  while (lowest < spec_.num_layers && !blocks_[lowest].has_adapter()) ++lowest;
+  std::vector<BlockActivations> saved(spec_.num_layers);
+  for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+    if (layer < lowest || options_.recompute_blocks) {
+      if (layer >= lowest) saved[layer].input_ND = hidden_ND;
+      hidden_ND = blocks_[layer].forward(hidden_ND, context, nullptr, nullptr);
+    } else {
+      hidden_ND = blocks_[layer].forward(hidden_ND, context, &saved[layer], nullptr);
+    }
+  }
+  at::Tensor dhidden_ND;
+  const double loss =
+      head_loss(hidden_ND, batch.labels_BT.flatten().to(options_.device), &dhidden_ND);
+  hidden_ND.reset();
+  for (int64_t layer = spec_.num_layers - 1; layer >= lowest; --layer) {
+    blocks_[layer].backward(dhidden_ND, context, saved[layer], /*need_dx=*/layer > lowest);
+  }
+  return loss;
+}
+
+double Decoder::loss(const Batch& batch) {
+  const int64_t tokens = batch.tokens_BT.size(1);
+  const ops::Rotation table = rotation(0, tokens);
+  const BlockContext context{batch.tokens_BT.size(0), tokens, &table, {}};
+  at::Tensor hidden_ND = embed(batch.tokens_BT.flatten().to(options_.device));
+  for (DecoderBlock& block : blocks_)
+    hidden_ND = block.forward(hidden_ND, context, nullptr, nullptr);
+  return head_loss(hidden_ND, batch.labels_BT.flatten().to(options_.device), nullptr);
+}
+
+KvCache Decoder::make_cache() const {
+  KvCache cache;
+  cache.layers.resize(spec_.num_layers);
+  return cache;
+}
+
+at::Tensor Decoder::logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  const ops::Rotation table = rotation(cache ? cache->length : 0, count);
+  const BlockContext context{1, count, &table, {}};
+  at::Tensor hidden_ND = embed(at::tensor(tokens, at::kLong).to(options_.device));
+  for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+    hidden_ND = blocks_[layer].forward(hidden_ND, context, nullptr,
+                                       cache ? &cache->layers[layer] : nullptr);
+  }
+  if (cache) cache->length += count;
+  if (last_only) hidden_ND = hidden_ND.narrow(0, count - 1, 1);
+  at::Tensor inv_rms;
+  const at::Tensor normed_ND = ops::rms_norm(hidden_ND.contiguous(), final_norm_, spec_.norm_offset,
+                                             spec_.rms_norm_eps, inv_rms);
+  at::Tensor logits_TV = ops::product(normed_ND, head().get()).to(at::kFloat);
+  if (spec_.logit_softcap > 0)
+    logits_TV = spec_.logit_softcap * at::tanh(logits_TV / spec_.logit_softcap);
+  return logits_TV;
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,64 @@
+// A LLaMA-type causal language model with a frozen base: embedding, blocks, head, loss.
+//
+// Shapes: B sequences, T tokens, N = B * T rows, D width, V vocabulary.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/batch.hpp"
+#include "core/models/decoder_block.hpp"
+#include "core/models/decoder_spec.hpp"
+
+namespace lora_dist {
+
+struct DecoderOptions {
+  at::ScalarType compute = at::kFloat;  // dtype of activations: fp32 or bf16
+  at::Device device = at::kCPU;
+  bool recompute_blocks = false;  // gradient_checkpointing: keep block inputs only
+};
+
+class Decoder {
+ public:
+  /// Checks every weight of the family's table against `weights`, which must outlive the model.
+  /// Errors  ModelError naming missing, misshaped or extra tensors.
+  Decoder(DecoderSpec spec, WeightSource& weights, DecoderOptions options);
+
+  Decoder(const Decoder&) = delete;  // blocks refer to the spec
+  Decoder& operator=(const Decoder&) = delete;
+
+  const DecoderSpec& spec() const { return spec_; }
+  const DecoderOptions& options() const { return options_; }
+  void set_recompute_blocks(bool recompute) { options_.recompute_blocks = recompute; }
+  /// Every linear layer an adapter may sit on, by module path, in the order of the model.
+  std::vector<Linear*> linears();
+
+  /// Sum of the token losses of a micro-batch, in fp64; adapter gradients of that sum are added to
+  /// their buffers.
+  double forward_backward(const Batch& batch, const PassContext& pass);
+  /// The same sum without gradients or dropout.
+  double loss(const Batch& batch);
+  /// fp32 logits (T, V) of one sequence, or of its last token only; continues after what `cache`
+  /// holds.
+  at::Tensor logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only);
+  KvCache make_cache() const;
+
+ private:
+  at::Tensor embed(const at::Tensor& tokens_N) const;
+  ops::Rotation rotation(int64_t first_position, int64_t tokens);
+  const FrozenWeight& head() const { return spec_.tied_embeddings ? embedding_ : head_; }
+  /// Loss over rows with a label, in chunks; `dhidden_ND` (if not null) receives the gradient of
+  /// all rows.
+  double head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N,
+                   at::Tensor* dhidden_ND) const;
+
+  DecoderSpec spec_;
+  DecoderOptions options_;
+  FrozenWeight embedding_, head_;
+  at::Tensor final_norm_;  // (D), fp32
+  std::vector<DecoderBlock> blocks_;
+  ops::Rotation rotation_table_;  // positions from 0, grown on demand
+};
+
+}  // namespace lora_dist

@@ -1,0 +1,32 @@
+#include "core/models/model_families.hpp"
+
+namespace lora_dist {
+
+#define LORA_DIST_MODEL(name) \
+  DecoderSpec name##_spec(const nlohmann::ordered_json&, const std::string&);
+#include "core/models/models.def"
+#undef LORA_DIST_MODEL
+
+const Registry<FamilyFactory>& model_families() {
+  static const Registry<FamilyFactory> registry("model family", {
+#define LORA_DIST_MODEL(name) {#name, name##_spec},
+#include "core/models/models.def"
+#undef LORA_DIST_MODEL
+                                                                });
+  return registry;
+}
+
+DecoderSpec read_decoder_spec(const nlohmann::ordered_json& config, const std::string& where) {
+  const std::string type = config.value("model_type", "");
+  const FamilyFactory* family = model_families().find(type);
+  if (!family) {
+    throw ModelError(
+        {.where = where,
+         .found = type.empty() ? "no model_type" : fmt::format("model_type '{}'", type),
+         .expected = fmt::format("one of {}", fmt::join(model_families().names(), ", ")),
+         .fix = "choose a base model of one of these families"});
+  }
+  return (*family)(config, where);
+}
+
+}  // namespace lora_dist

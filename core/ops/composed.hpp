@@ -1,0 +1,20 @@
+// The row operations composed of LibTorch operations: any device, and the reference that the
+// kernels are tested against.
+#pragma once
+
+#include "core/ops/ops.hpp"
+
+namespace lora_dist::ops::composed {
+
+at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset, double eps,
+                    at::Tensor& inv_rms_N);
+void rms_norm_backward(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset,
+                       const at::Tensor& inv_rms_N, const at::Tensor& dy_ND, at::Tensor& dx_ND);
+void rope(at::Tensor x_NF, int64_t head_dim, const Rotation& rotation, bool inverse);
+at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Tensor& up_NF);
+void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
+                    const at::Tensor& dy_NF);
+double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
+                     bool gradient);
+
+}  // namespace lora_dist::ops::composed

@@ -1,0 +1,68 @@
+// CPU kernels behind core/ops: one source (kernels.inc), built for several instruction sets, chosen
+// once at run time.
+//
+// Raw pointers and row ranges only. Every result depends on its own row alone, so that the number
+// of threads never changes a bit. Element types are float and bf16 (as bits); sums run in fp32,
+// losses in fp64.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace lora_dist::kernels {
+
+enum class Element { fp32, bf16 };
+enum class Activation { silu, gelu_tanh };
+
+struct DropoutStream {  // counter-based: the mask is a function of these numbers and the element's
+                        // place
+  uint64_t seed = 0;
+  uint32_t step = 0, slot = 0, module = 0;
+};
+
+/// All pointers are row-major; `rows` is split over threads by the caller through parallel_rows.
+struct Table {
+  const char* name;
+
+  /// y = x * inv_rms * (weight + offset); inv_rms = 1 / sqrt(mean(x^2) + eps) is written per row.
+  void (*rms_norm)(Element, const void* x, const float* weight, float offset, float eps, void* y,
+                   float* inv_rms, int64_t first, int64_t last, int64_t width);
+  /// dx (+)= the gradient of rms_norm.
+  void (*rms_norm_backward)(Element, const void* x, const float* weight, float offset,
+                            const float* inv_rms, const void* dy, void* dx, bool accumulate,
+                            int64_t first, int64_t last, int64_t width);
+  /// Rotates pairs (i, i + rotary/2) of each head in place by the row's position; `direction` -1
+  /// undoes it.
+  void (*rope)(Element, void* x, int64_t row_stride, int64_t heads, int64_t head_dim,
+               int64_t rotary, const float* cos, const float* sin, int64_t tokens, float direction,
+               int64_t first, int64_t last);
+  /// y = act(gate) * up.
+  void (*gated)(Element, Activation, const void* gate, int64_t gate_stride, const void* up,
+                int64_t up_stride, void* y, int64_t first, int64_t last, int64_t width);
+  /// dgate = dy * up * act'(gate), dup = dy * act(gate). dgate and dup may be gate and up
+  /// themselves.
+  void (*gated_backward)(Element, Activation, const void* gate, int64_t gate_stride, const void* up,
+                         int64_t up_stride, const void* dy, void* dgate, int64_t dgate_stride,
+                         void* dup, int64_t dup_stride, int64_t first, int64_t last, int64_t width);
+  /// losses[row] = logsumexp(logits) - logits[label]; with `gradient`, logits become softmax -
+  /// onehot(label). softcap > 0 applies softcap * tanh(logits / softcap) first, and its derivative
+  /// to the gradient.
+  void (*cross_entropy)(Element, void* logits, const int64_t* labels, double* losses, float softcap,
+                        bool gradient, int64_t first, int64_t last, int64_t width);
+  /// y = x * keep / (1 - p), keep drawn per element from the stream.
+  void (*dropout)(Element, const void* x, void* y, float p, DropoutStream, int64_t first,
+                  int64_t last, int64_t width);
+  /// Sum of squares of one block of fp32 values, in fp64.
+  double (*sum_of_squares)(const float* x, int64_t count);
+};
+
+/// The best table for this processor: avx512, avx2 or baseline.
+const Table& table();
+/// All tables this processor can run, for tests.
+std::vector<const Table*> runnable_tables();
+
+/// Splits [0, rows) over LibTorch's threads.
+void parallel_rows(int64_t rows, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
+
+}  // namespace lora_dist::kernels

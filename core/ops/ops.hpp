@@ -1,0 +1,70 @@
+// The operations a transformer block is made of, forward and backward.
+//
+// On the CPU the row operations run our own kernels (core/ops/kernels); on other devices, and as
+// the reference of the tests, they are composed of LibTorch operations (core/ops/composed).
+// Products go to the library.
+//
+// Shapes: N rows (tokens of a micro-batch, B * T), D width, F feed-forward width, I and O in and
+// out features,
+//         V vocabulary, C rows of a chunk, H head width.
+// Dtypes: activations are fp32 or bf16; norms' weights, inverse roots and rotation tables are fp32.
+#pragma once
+
+#include "core/ops/kernels/kernels.hpp"
+
+namespace lora_dist::ops {
+
+using kernels::Activation;
+using kernels::DropoutStream;
+
+struct Rotation {
+  at::Tensor cos_TH;  // (T, rotary / 2), fp32
+  at::Tensor sin_TH;
+  int64_t rotary = 0;  // rotated features of each head
+};
+
+/// inv_rms_N (fp32) is what the backward needs beside x.
+at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset, double eps,
+                    at::Tensor& inv_rms_N);
+/// Gradient of x; added to `dx_ND` where it is defined, else returned in a new tensor through it.
+void rms_norm_backward(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset,
+                       const at::Tensor& inv_rms_N, const at::Tensor& dy_ND, at::Tensor& dx_ND);
+
+/// Rotates each head of x_NF (heads * head_dim features, rows may be strided) in place; row n has
+/// position n % T.
+void rope(at::Tensor x_NF, int64_t head_dim, const Rotation& rotation, bool inverse);
+
+/// act(gate) * up; gate and up may be strided rows.
+at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Tensor& up_NF);
+/// Replaces gate and up by their gradients.
+void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
+                    const at::Tensor& dy_NF);
+
+/// Sum of the rows' losses. With `gradient`, logits_CV is replaced by d(sum)/d(logits).
+/// softcap > 0: logits are first softcap * tanh(logits / softcap).
+double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
+                     bool gradient);
+
+/// x * keep / (1 - p); the same stream gives the same mask, so the backward of y is dropout(dy).
+at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream);
+
+/// x W^T, and dy W: the product of a frozen linear layer and of its backward. `weight_OI` may be
+/// stored in another dtype than x; it is converted into a buffer of the calling thread, which the
+/// next product reuses.
+at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI);
+at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI);
+/// The second, added to `dx_NI` where it is defined.
+void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
+                            const at::Tensor& weight_OI);
+
+/// `weight` in the dtype that products with activations of `compute` use; the weight itself where
+/// nothing has to change.
+at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute);
+
+/// Sum of squares in fp64, in fixed blocks: the same bits for any number of threads.
+double sum_of_squares(const at::Tensor& flat);
+
+/// Whether this processor multiplies bf16 natively (AVX-512 BF16 or AMX).
+bool has_fast_bf16();
+
+}  // namespace lora_dist::ops

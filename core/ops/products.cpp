@@ -1,0 +1,69 @@
+// Products with frozen weights, in the number format that this machine multiplies fast.
+//
+// Weights stay as they are stored (mapped from the file). Where they differ from what the product
+// needs, they are converted into one buffer per thread: for a micro-batch of a few hundred tokens
+// the conversion is a percent of the product, and a converted copy of the whole base would cost
+// twice the memory of a bf16 file.
+
+#include "core/ops/ops.hpp"
+
+namespace lora_dist::ops {
+namespace {
+
+// The dtype in which activations of `compute` are multiplied: bf16 on a CPU without bf16 units is
+// ten times slower than fp32 (LibTorch falls back to scalar code there), so products widen.
+at::ScalarType product_dtype(const at::Tensor& x) {
+  if (!x.device().is_cpu()) return x.scalar_type();
+  return x.scalar_type() == at::kBFloat16 && !has_fast_bf16() ? at::kFloat : x.scalar_type();
+}
+
+at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
+  if (weight.scalar_type() == dtype) return weight;
+  thread_local at::Tensor buffer;
+  if (!buffer.defined() || buffer.numel() < weight.numel() || buffer.scalar_type() != dtype ||
+      buffer.device() != weight.device()) {
+    buffer = at::empty({weight.numel()}, weight.options().dtype(dtype));
+  }
+  at::Tensor target = buffer.narrow(0, 0, weight.numel()).view(weight.sizes());
+  target.copy_(weight);
+  return target;
+}
+
+}  // namespace
+
+bool has_fast_bf16() {
+#if defined(__x86_64__)
+  static const bool fast = __builtin_cpu_supports("avx512bf16") != 0;
+  return fast;
+#else
+  return false;
+#endif
+}
+
+at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute) {
+  const at::Tensor probe = at::empty({0}, weight.options().dtype(compute));
+  return weight.to(product_dtype(probe));
+}
+
+at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
+  const at::ScalarType dtype = product_dtype(x_NI);
+  return at::mm(x_NI.to(dtype), converted(weight_OI, dtype).t()).to(x_NI.scalar_type());
+}
+
+at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI) {
+  const at::ScalarType dtype = product_dtype(dy_NO);
+  return at::mm(dy_NO.to(dtype), converted(weight_OI, dtype)).to(dy_NO.scalar_type());
+}
+
+void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
+                            const at::Tensor& weight_OI) {
+  if (!dx_NI.defined()) {
+    dx_NI = product_transposed(dy_NO, weight_OI);
+  } else if (product_dtype(dy_NO) == dy_NO.scalar_type()) {
+    dx_NI.addmm_(dy_NO, converted(weight_OI, dy_NO.scalar_type()));
+  } else {
+    dx_NI.add_(product_transposed(dy_NO, weight_OI));
+  }
+}
+
+}  // namespace lora_dist::ops

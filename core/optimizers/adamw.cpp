@@ -1,0 +1,66 @@
+// AdamW: Adam with decoupled weight decay, one fused pass over the flat buffer.
+//
+// Source  Loshchilov and Hutter 2019, algorithm 2; the same arithmetic as
+// torch.optim.AdamW(fused=True).
+
+#include "core/error.hpp"
+#include "core/optimizers/optimizer.hpp"
+
+namespace lora_dist {
+namespace {
+
+class AdamW final : public Optimizer {
+ public:
+  explicit AdamW(OptimizerArgs args)
+      : params_(args.params),
+        config_(args.config),
+        exp_avg_(at::zeros_like(params_)),
+        exp_avg_sq_(at::zeros_like(params_)),
+        num_updates_(at::zeros({}, params_.options())) {}
+
+  void step(const at::Tensor& gradient, double learning_rate) override {
+    num_updates_.add_(1);
+    at::_fused_adamw_({params_}, {gradient}, {exp_avg_}, {exp_avg_sq_}, /*max_exp_avg_sqs=*/{},
+                      {num_updates_}, learning_rate, config_.adam_beta1, config_.adam_beta2,
+                      config_.weight_decay, config_.adam_epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false);
+  }
+
+  NamedTensors state() const override {
+    return {{"exp_avg", exp_avg_.to(at::kCPU).clone()},
+            {"exp_avg_sq", exp_avg_sq_.to(at::kCPU).clone()},
+            {"step", num_updates_.to(at::kCPU).clone()}};
+  }
+
+  void restore(const NamedTensors& state, const std::string& where) override {
+    const std::map<std::string, at::Tensor> given(state.begin(), state.end());
+    for (auto& [name, target] : {std::pair<const char*, at::Tensor&>{"exp_avg", exp_avg_},
+                                 {"exp_avg_sq", exp_avg_sq_},
+                                 {"step", num_updates_}}) {
+      const auto found = given.find(name);
+      if (found == given.end() || found->second.sizes() != target.sizes()) {
+        throw ModelError(
+            {.where = where,
+             .found = fmt::format("optimizer state '{}' {}", name,
+                                  found == given.end() ? "is missing" : "has another shape"),
+             .expected = fmt::format("{} values", target.numel()),
+             .fix = "resume with the same optimizer, lora_rank and target_modules"});
+      }
+      target.copy_(found->second);
+    }
+  }
+
+ private:
+  at::Tensor params_;
+  StepsConfig config_;
+  at::Tensor exp_avg_, exp_avg_sq_;  // (P)
+  at::Tensor num_updates_;           // scalar, fp32 as the fused kernel wants it
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_adamw_optimizer(OptimizerArgs args) {
+  return std::make_unique<AdamW>(std::move(args));
+}
+
+}  // namespace lora_dist

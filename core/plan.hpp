@@ -1,0 +1,49 @@
+// What a run will cost, computed before anything is allocated: parameters, memory of a rank, steps,
+// bytes on the wire.
+//
+// Source  the cost model of docs/performance.md; first version, for the CPU path of this build.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/config.hpp"
+#include "core/models/decoder_spec.hpp"
+
+namespace lora_dist {
+
+struct PlanRequest {
+  DecoderSpec spec;
+  std::vector<std::string> targets;  // module paths that receive an adapter
+  AdapterConfig adapter;
+  int64_t batch_size = 4, tokens = 512;  // of a micro-batch; tokens is the longest sequence
+  int64_t compute_bytes = 4;             // of an activation
+  int64_t base_file_bytes = 0;
+  bool recompute_blocks = false;
+  int world_size = 1, num_hosts = 1;
+};
+
+struct MemoryPlan {
+  int64_t weights = 0;  // mapped, shared by the ranks of a host
+  int64_t adapter = 0;  // fp32 values, gradient and the compute copy
+  int64_t optimizer = 0;
+  int64_t activations = 0;
+  int64_t other = 0;  // program, libraries, conversion and logit buffers
+  int64_t total() const { return weights + adapter + optimizer + activations + other; }
+};
+
+struct RunPlan {
+  int64_t base_parameters = 0, trainable_parameters = 0;
+  MemoryPlan memory;
+  int64_t comm_bytes_per_step = 0;             // sent by one rank
+  int64_t comm_bytes_inter_node_per_step = 0;  // of these, to other hosts
+};
+
+RunPlan plan_run(const PlanRequest& request);
+
+/// The micro-batches of one optimiser step over all ranks, by the convention of design 1.3.
+/// Errors  ConfigError: more ranks than micro-batches.
+int64_t slots_per_step(const StepsConfig& config, int world_size);
+
+}  // namespace lora_dist

@@ -1,0 +1,24 @@
+#include "core/tasks/text_generation.hpp"
+
+namespace lora_dist {
+namespace {
+
+class TextGeneration final : public Task {
+ public:
+  explicit TextGeneration(Decoder& model) : model_(model) {}
+  double forward_backward(const Batch& batch, const PassContext& pass) override {
+    return model_.forward_backward(batch, pass);
+  }
+  double loss(const Batch& batch) override { return model_.loss(batch); }
+
+ private:
+  Decoder& model_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_text_generation_task(Decoder& model) {
+  return std::make_unique<TextGeneration>(model);
+}
+
+}  // namespace lora_dist

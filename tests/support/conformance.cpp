@@ -1,0 +1,124 @@
+#include "tests/support/conformance.hpp"
+
+#include <gtest/gtest.h>
+
+namespace lora_dist {
+namespace {
+
+const std::vector<int64_t> kSizes = {0, 1, 7, 1001, (1 << 18) + 3};
+const std::vector<at::ScalarType> kCopied = {at::kFloat, at::kDouble, at::kLong, at::kByte,
+                                             at::kBFloat16};
+const std::vector<at::ScalarType> kSummed = {at::kFloat, at::kDouble, at::kLong};
+
+/// A value that tells sender, receiver and position apart, small enough to be exact in every dtype
+/// (below 128).
+at::Tensor pattern(int64_t size, int from, int to, at::ScalarType dtype) {
+  return at::arange(size, at::kLong).remainder(11).add(16 * from + 2 * to).remainder(127).to(dtype);
+}
+
+std::string describe(const Communicator& world, const char* kind, int64_t size,
+                     at::ScalarType dtype) {
+  return fmt::format("{} of {} x {} on rank {} of {} ({})", kind, size, c10::toString(dtype),
+                     world.rank(), world.world_size(), world.backend());
+}
+
+void check_broadcast(Communicator& world, int64_t size, at::ScalarType dtype) {
+  for (const int root : {0, world.world_size() - 1}) {
+    at::Tensor tensor = pattern(size, world.rank(), 0, dtype);
+    world.broadcast(tensor, root, {.name = "pattern"}).wait();
+    EXPECT_TRUE(at::equal(tensor, pattern(size, root, 0, dtype)))
+        << describe(world, "broadcast", size, dtype);
+  }
+}
+
+void check_all_reduce(Communicator& world, int64_t size, at::ScalarType dtype) {
+  at::Tensor tensor = at::arange(size, dtype).remainder(5).mul(world.rank() + 1);
+  world.all_reduce(tensor).wait();
+  const int64_t ranks_sum =
+      int64_t{world.world_size()} * (world.world_size() + 1) / 2;  // 1 + 2 + ... + W
+  EXPECT_TRUE(at::equal(tensor, at::arange(size, dtype).remainder(5).mul(ranks_sum)))
+      << describe(world, "all_reduce", size, dtype);
+}
+
+void check_all_gather(Communicator& world, int64_t size, at::ScalarType dtype) {
+  at::Tensor output = at::full({world.world_size(), size}, 99, at::TensorOptions(dtype));
+  world.all_gather(output, pattern(size, world.rank(), 0, dtype)).wait();
+  for (int from = 0; from < world.world_size(); ++from)
+    EXPECT_TRUE(at::equal(output[from], pattern(size, from, 0, dtype)))
+        << describe(world, "all_gather", size, dtype) << ", row " << from;
+}
+
+void check_all_to_all(Communicator& world, int64_t size, at::ScalarType dtype) {
+  std::vector<at::Tensor> rows;
+  for (int to = 0; to < world.world_size(); ++to)
+    rows.push_back(pattern(size, world.rank(), to, dtype));
+  at::Tensor output = at::full({world.world_size(), size}, 99, at::TensorOptions(dtype));
+  world.all_to_all(output, at::stack(rows)).wait();
+  for (int from = 0; from < world.world_size(); ++from)
+    EXPECT_TRUE(at::equal(output[from], pattern(size, from, world.rank(), dtype)))
+        << describe(world, "all_to_all", size, dtype) << ", row " << from;
+}
+
+}  // namespace
+
+void check_collectives(Communicator& world) {
+  for (const int64_t size : kSizes) {
+    for (const at::ScalarType dtype : kCopied) {
+      check_broadcast(world, size, dtype);
+      check_all_gather(world, size, dtype);
+      check_all_to_all(world, size, dtype);
+    }
+    for (const at::ScalarType dtype : kSummed) check_all_reduce(world, size, dtype);
+    world.barrier();
+  }
+  EXPECT_EQ(
+      broadcast_text(world, fmt::format("from rank {}", world.rank()), world.world_size() - 1),
+      fmt::format("from rank {}", world.world_size() - 1));
+  const std::vector<std::string> texts = all_gather_text(world, std::string(world.rank(), 'x'));
+  for (int from = 0; from < world.world_size(); ++from)
+    EXPECT_EQ(texts[from], std::string(from, 'x'));
+}
+
+void check_overlapping_work(Communicator& world) {
+  const int world_size = world.world_size();
+  at::Tensor summed = at::full({1001}, world.rank() + 1.0, at::kFloat);
+  at::Tensor told = at::full({33}, world.rank(), at::kLong);
+  at::Tensor gathered = at::zeros({world_size, 5}, at::kByte);
+  Work sum = world.all_reduce(summed, {.name = "first"});
+  Work tell = world.broadcast(told, world_size - 1, {.name = "second"});
+  Work gather =
+      world.all_gather(gathered, at::full({5}, world.rank(), at::kByte), {.name = "third"});
+  // Half of the ranks wait in the other order: an operation must not depend on a peer's wait().
+  if (world.rank() % 2 == 0) {
+    sum.wait(), tell.wait(), gather.wait();
+  } else {
+    gather.wait(), tell.wait(), sum.wait();
+  }
+  EXPECT_TRUE(at::equal(summed, at::full({1001}, world_size * (world_size + 1) / 2.0, at::kFloat)));
+  EXPECT_TRUE(at::equal(told, at::full({33}, world_size - 1, at::kLong)));
+  for (int from = 0; from < world_size; ++from)
+    EXPECT_TRUE(at::equal(gathered[from], at::full({5}, from, at::kByte)));
+}
+
+void check_traffic(Communicator& world) {
+  const int64_t world_size = world.world_size();
+  const TrafficCounters before = world.traffic();
+  at::Tensor reduced = at::zeros({world_size * 10}, at::kFloat);  // 40 W bytes
+  world.all_reduce(reduced).wait();
+  at::Tensor gathered = at::empty({world_size, 6}, at::kByte);
+  world.all_gather(gathered, at::zeros({6}, at::kByte)).wait();
+  at::Tensor sent = at::zeros({world_size, 3}, at::kLong);  // rows of 24 bytes
+  world.all_to_all(at::empty_like(sent), sent).wait();
+  at::Tensor told = at::zeros({7}, at::kBFloat16);  // 14 bytes, round the ring from rank 0
+  world.broadcast(told, 0).wait();
+  world.barrier();
+  const TrafficCounters after = world.traffic();
+  EXPECT_EQ(after.collectives - before.collectives, 5);
+  const int64_t bytes = after.bytes_same_host + after.bytes_other_host - before.bytes_same_host -
+                        before.bytes_other_host;
+  const int64_t others = world_size - 1;
+  EXPECT_EQ(bytes, 80 * others + 6 * others + 24 * others + (world.rank() == others ? 0 : 14));
+  EXPECT_GE(after.seconds, before.seconds);
+}
+
+}  // namespace lora_dist

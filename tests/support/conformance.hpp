@@ -1,0 +1,17 @@
+// What every Communicator promises, asked of the one that is given. The same body runs over threads
+// (unit/dist) and over processes (ranks). Inputs are arithmetic, so every answer is a formula of
+// rank and world size.
+#pragma once
+
+#include "core/communicator.hpp"
+
+namespace lora_dist {
+
+/// Every collective at sizes 0, 1, odd and large, in every dtype it takes. Ranks  collective.
+void check_collectives(Communicator& world);
+/// Several operations under way at once, awaited in another order. Ranks  collective.
+void check_overlapping_work(Communicator& world);
+/// Bytes by formula, operations by number. Ranks  collective.
+void check_traffic(Communicator& world);
+
+}  // namespace lora_dist

@@ -1,0 +1,27 @@
+// The world of one rank: every collective gives back what went in.
+#pragma once
+
+#include <string>
+
+#include "core/communicator.hpp"
+
+namespace lora_dist {
+
+class OneRankWorld : public Communicator {
+ public:
+  const WorldInfo& world() const override { return world_; }
+  std::string_view backend() const override { return "one rank"; }
+  Work broadcast(at::Tensor tensor, int root, CollectiveOptions options) override;
+  Work all_reduce(at::Tensor tensor, CollectiveOptions options) override;
+  Work all_gather(at::Tensor output, at::Tensor input, CollectiveOptions options) override;
+  Work all_to_all(at::Tensor output, at::Tensor input, CollectiveOptions options) override;
+  void barrier(CollectiveOptions options) override;
+  void abort(const std::string& reason) override;
+  TrafficCounters traffic() const override { return {.collectives = collectives_}; }
+
+ private:
+  WorldInfo world_;
+  int64_t collectives_ = 0;
+};
+
+}  // namespace lora_dist

@@ -1,0 +1,149 @@
+// Every instruction set's kernels against the operations composed of LibTorch's.
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "core/ops/composed.hpp"
+#include "core/ops/ops.hpp"
+
+namespace lora_dist {
+namespace {
+
+using kernels::Activation;
+using kernels::Element;
+
+at::Tensor pattern(at::IntArrayRef shape, double scale, int64_t seed) {
+  const int64_t count = c10::multiply_integers(shape);
+  return (at::sin(at::arange(count, at::kDouble) * 1.7 + seed) * scale).to(at::kFloat).view(shape);
+}
+
+class EveryTable
+    : public testing::TestWithParam<std::tuple<const kernels::Table*, at::ScalarType>> {
+ protected:
+  const kernels::Table& table() const { return *std::get<0>(GetParam()); }
+  at::ScalarType dtype() const { return std::get<1>(GetParam()); }
+  Element element() const { return dtype() == at::kFloat ? Element::fp32 : Element::bf16; }
+  at::Tensor make(at::IntArrayRef shape, double scale = 1, int64_t seed = 0) const {
+    return pattern(shape, scale, seed).to(dtype());
+  }
+
+  // Relative to the largest value: fp32 rounding, or half a unit of bf16.
+  void expect_near(const at::Tensor& got, const at::Tensor& wanted) const {
+    const double tolerance =
+        (dtype() == at::kFloat ? 2e-6 : 8e-3) * wanted.to(at::kFloat).abs().max().item<double>();
+    EXPECT_LE((got.to(at::kFloat) - wanted.to(at::kFloat)).abs().max().item<double>(), tolerance);
+  }
+};
+
+TEST_P(EveryTable, NormalisesRowsAndTheirGradient) {
+  const at::Tensor x = make({5, 37}, 3), weight = pattern({37}, 1, 5), dy = make({5, 37}, 1, 9);
+  at::Tensor inv_rms, y = at::empty_like(x), inv = at::empty({5}, at::kFloat);
+  const at::Tensor wanted = ops::composed::rms_norm(x, weight, 1, 1e-5, inv_rms);
+  table().rms_norm(element(), x.data_ptr(), weight.data_ptr<float>(), 1, 1e-5f, y.data_ptr(),
+                   inv.data_ptr<float>(), 0, 5, 37);
+  expect_near(y, wanted);
+  for (const bool accumulate : {false, true}) {
+    at::Tensor dx = make({5, 37}, 1, 3), expected = accumulate ? dx.clone() : at::Tensor();
+    ops::composed::rms_norm_backward(x, weight, 1, inv_rms, dy, expected);
+    table().rms_norm_backward(element(), x.data_ptr(), weight.data_ptr<float>(), 1,
+                              inv.data_ptr<float>(), dy.data_ptr(), dx.data_ptr(), accumulate, 0, 5,
+                              37);
+    expect_near(dx, expected);
+  }
+}
+
+TEST_P(EveryTable, RotatesPartOfEachHeadAndBack) {
+  const at::Tensor angles = pattern({3, 4}, 2, 1);
+  const ops::Rotation rotation{angles.cos(), angles.sin(), 8};
+  const at::Tensor x =
+      make({6, 30});  // two heads of 10 in 20 of 30 columns: strided rows, two features untouched
+  at::Tensor got = x.clone(), wanted = x.clone();
+  ops::composed::rope(wanted.narrow(1, 0, 20), 10, rotation, false);
+  const auto rotate = [&](float direction) {
+    table().rope(element(), got.data_ptr(), 30, 2, 10, 8, rotation.cos_TH.data_ptr<float>(),
+                 rotation.sin_TH.data_ptr<float>(), 3, direction, 0, 6);
+  };
+  rotate(1);
+  expect_near(got, wanted);
+  EXPECT_FALSE(at::equal(got, x));
+  rotate(-1);
+  expect_near(got, x);
+}
+
+TEST_P(EveryTable, GatesAndTheirGradientsInPlace) {
+  for (const Activation activation : {Activation::silu, Activation::gelu_tanh}) {
+    const at::Tensor gate = make({4, 33}, 5), up = make({4, 33}, 2, 7), dy = make({4, 33}, 1, 11);
+    at::Tensor y = at::empty_like(gate);
+    table().gated(element(), activation, gate.data_ptr(), 33, up.data_ptr(), 33, y.data_ptr(), 0, 4,
+                  33);
+    expect_near(y, ops::composed::gated(activation, gate, up));
+    at::Tensor dgate = gate.clone(), dup = up.clone(), wanted_gate = gate.clone(),
+               wanted_up = up.clone();
+    ops::composed::gated_backward(activation, wanted_gate, wanted_up, dy);
+    table().gated_backward(element(), activation, dgate.data_ptr(), 33, dup.data_ptr(), 33,
+                           dy.data_ptr(), dgate.data_ptr(), 33, dup.data_ptr(), 33, 0, 4, 33);
+    expect_near(dgate, wanted_gate);
+    expect_near(dup, wanted_up);
+  }
+}
+
+TEST_P(EveryTable, TakesCrossEntropyWithAndWithoutASoftCap) {
+  const at::Tensor labels = at::tensor({0, 40, 7}, at::kLong);
+  for (const double softcap : {0.0, 3.0}) {
+    at::Tensor logits = make({3, 41}, 6), wanted = logits.clone();
+    const double expected = ops::composed::cross_entropy(wanted, labels, softcap, true);
+    std::vector<double> losses(3);
+    table().cross_entropy(element(), logits.data_ptr(), labels.data_ptr<int64_t>(), losses.data(),
+                          static_cast<float>(softcap), true, 0, 3, 41);
+    EXPECT_NEAR(losses[0] + losses[1] + losses[2], expected,
+                (dtype() == at::kFloat ? 1e-6 : 2e-2) * expected);
+    expect_near(logits, wanted);
+  }
+}
+
+TEST_P(EveryTable, DropsTheSameElementsForwardAndBackwardAndKeepsTheMean) {
+  const at::Tensor ones = at::ones({64, 101}, at::kFloat).to(dtype());
+  at::Tensor first = at::empty_like(ones), again = at::empty_like(ones),
+             other = at::empty_like(ones);
+  const auto drop = [&](at::Tensor& y, uint32_t slot) {
+    table().dropout(element(), ones.data_ptr(), y.data_ptr(), 0.25f, {42, 3, slot, 1}, 0, 64, 101);
+  };
+  drop(first, 0), drop(again, 0), drop(other, 1);
+  EXPECT_TRUE(at::equal(first, again));
+  EXPECT_FALSE(at::equal(first, other));
+  EXPECT_NEAR(first.to(at::kFloat).mean().item<double>(), 1, 0.03);
+  EXPECT_NEAR((first == 0).to(at::kFloat).mean().item<double>(), 0.25, 0.03);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, EveryTable,
+                         testing::Combine(testing::ValuesIn(kernels::runnable_tables()),
+                                          testing::Values(at::kFloat, at::kBFloat16)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param)->name) +
+                                  (std::get<1>(info.param) == at::kFloat ? "_fp32" : "_bf16");
+                         });
+
+TEST(SumOfSquares, IsTheSumWhateverTheLength) {
+  for (const int64_t count : {0, 1, 16384, 16385, 100003}) {
+    EXPECT_NEAR(ops::sum_of_squares(at::full({count}, 0.5f)), 0.25 * static_cast<double>(count),
+                1e-9);
+  }
+}
+
+TEST(Products, KeepTheirBitsWithOneAndTwoThreads) {
+  const int before = at::get_num_threads();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = pattern({96, 320}, 1, 1).to(dtype),
+                     weight = pattern({200, 320}, 1, 2).to(at::kBFloat16),
+                     dy = pattern({96, 200}, 1, 3).to(dtype);
+    at::set_num_threads(1);
+    const at::Tensor y = ops::product(x, weight), dx = ops::product_transposed(dy, weight);
+    at::set_num_threads(2);
+    EXPECT_TRUE(at::equal(y, ops::product(x, weight)));
+    EXPECT_TRUE(at::equal(dx, ops::product_transposed(dy, weight)));
+    at::set_num_threads(before);
+  }
+}
+
+}  // namespace
+}  // namespace lora_dist

@@ -1,0 +1,212 @@
+// The loop over a task whose gradients are known: sums, denominator, clipping, evaluation,
+// stopping, saving.
+
+#include "core/trainer.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "dist/backends/backend.hpp"
+#include "dist/reducers/reducer.hpp"
+#include "tests/support/ranks.hpp"
+#include "tests/support/vector_stream.hpp"
+
+namespace lora_dist {
+namespace {
+
+// Two parameters w; a batch with value x (its first token) has loss x * (w0 + 2 w1) per label.
+class LinearTask final : public Task {
+ public:
+  explicit LinearTask(TrainableParams& params) : params_(params) {}
+  double forward_backward(const Batch& batch, const PassContext& pass) override {
+    slots_seen.push_back(pass.slot);
+    const double x = value(batch) * static_cast<double>(batch.num_labels);
+    params_.gradient().add_(at::tensor({x, 2 * x}).to(at::kFloat));
+    return loss(batch);
+  }
+  double loss(const Batch& batch) override {
+    const at::Tensor w = params_.flat();
+    return poisoned ? std::numeric_limits<double>::quiet_NaN()
+                    : value(batch) * static_cast<double>(batch.num_labels) *
+                          (w[0] + 2 * w[1]).item<double>();
+  }
+  bool poisoned = false;
+  std::vector<uint32_t> slots_seen;
+
+ private:
+  static double value(const Batch& batch) {
+    return static_cast<double>(batch.tokens_BT.flatten()[0].item<int64_t>());
+  }
+  TrainableParams& params_;
+};
+
+class TwoNumbers final : public Adapter {
+ public:
+  TwoNumbers() {
+    params_.add("w", {2});
+    params_.allocate(at::kCPU);
+  }
+  TrainableParams& params() override { return params_; }
+  void attach(double) override {}
+  void initialize(uint64_t) override { params_.flat().fill_(1); }
+  void refresh() override {}
+
+ private:
+  TrainableParams params_;
+};
+
+// Plain gradient descent: what the trainer hands over is what changes the parameters.
+class Descent final : public Optimizer {
+ public:
+  explicit Descent(at::Tensor params) : params_(std::move(params)) {}
+  void step(const at::Tensor& gradient, double learning_rate) override {
+    params_.sub_(gradient * learning_rate);
+  }
+  NamedTensors state() const override { return {}; }
+  void restore(const NamedTensors&, const std::string&) override {}
+
+ private:
+  at::Tensor params_;
+};
+
+class Kept final : public CheckpointStore {
+ public:
+  void save(TrainingState state) override { steps.push_back(state.step); }
+  void flush() override {}
+  std::vector<int64_t> steps;
+};
+
+class Recorder final : public RunObserver {
+ public:
+  void on_step(const StepMetrics& metrics) override { steps.push_back(metrics); }
+  void on_eval(const EvalMetrics& metrics) override { evals.push_back(metrics); }
+  std::vector<StepMetrics> steps;
+  std::vector<EvalMetrics> evals;
+};
+
+Batch batch_of(int64_t value, int64_t num_labels) {
+  return {.tokens_BT = at::full({1, 4}, value, at::kLong),
+          .labels_BT = at::zeros({1, 4}, at::kLong),
+          .num_labels = num_labels,
+          .num_tokens = 4};
+}
+
+Schedule constant_rate(double rate) {
+  return [rate](int64_t, const std::vector<double>&) { return rate; };
+}
+
+struct Bench {
+  explicit Bench(Communicator& communicator, std::vector<Batch> batches, int64_t num_steps = 1)
+      : world(communicator),
+        stream(std::move(batches), num_steps),
+        optimizer(adapter.params().flat()),
+        task(adapter.params()),
+        reducer(reducers().at("tree")({communicator, 2})) {
+    adapter.initialize(0);
+  }
+  TrainingResult run(TrainerOptions options) {
+    Trainer trainer({.world = world,
+                     .task = task,
+                     .adapter = adapter,
+                     .stream = stream,
+                     .eval_stream = eval,
+                     .reducer = *reducer,
+                     .optimizer = optimizer,
+                     .schedule = constant_rate(0.5),
+                     .checkpoints = &store,
+                     .observers = {&recorder}},
+                    options);
+    return trainer.run();
+  }
+  Communicator& world;
+  VectorStream stream;
+  TwoNumbers adapter;
+  Descent optimizer;
+  LinearTask task;
+  std::unique_ptr<GradientReducer> reducer;
+  Kept store;
+  Recorder recorder;
+  BatchStream* eval = nullptr;
+};
+
+TEST(Trainer, DividesTheSumOfSlotGradientsByTheLabelsOfTheWholeStep) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0],
+              {batch_of(1, 1), batch_of(5, 3)});  // mean over labels: (1 + 3 * 5) / 4 = 4
+  bench.run({.max_grad_norm = 0, .save_steps = 0});
+  EXPECT_FLOAT_EQ(bench.recorder.steps[0].loss, 4 * 3);  // w0 + 2 w1 = 3 before the update
+  EXPECT_FLOAT_EQ(bench.recorder.steps[0].grad_norm, 4 * std::sqrt(5.0));
+  EXPECT_FLOAT_EQ(bench.adapter.params().flat()[0].item<float>(), 1 - 0.5 * 4);
+  EXPECT_FLOAT_EQ(bench.adapter.params().flat()[1].item<float>(), 1 - 0.5 * 8);
+}
+
+TEST(Trainer, ScalesTheGradientDownToTheNorm) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(4, 1)});
+  bench.run({.max_grad_norm = 1, .save_steps = 0});
+  EXPECT_NEAR(bench.adapter.params().flat()[0].item<float>(), 1 - 0.5 / std::sqrt(5.0), 1e-6);
+  EXPECT_FLOAT_EQ(bench.recorder.steps[0].grad_norm, 4 * std::sqrt(5.0))
+      << "reported before clipping";
+}
+
+TEST(Trainer, StopsBeforeAnUpdateThatIsNotFinite) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(4, 1)});
+  bench.task.poisoned = true;
+  EXPECT_THROW(bench.run({}), NumericsError);
+  EXPECT_FLOAT_EQ(bench.adapter.params().flat()[0].item<float>(), 1);
+  EXPECT_TRUE(bench.store.steps.empty());
+}
+
+TEST(Trainer, SavesEachSaveStepsAndAtTheEnd) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/7);
+  bench.run({.save_steps = 3});
+  EXPECT_EQ(bench.store.steps, (std::vector<int64_t>{3, 6, 7}));
+}
+
+TEST(Trainer, EndsWhenEvaluationStopsImproving) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/50);
+  VectorStream rising({batch_of(-1, 2)}, 1);  // what lowers the training loss raises this one
+  bench.eval = &rising;
+  const TrainingResult result =
+      bench.run({.save_steps = 0, .eval_steps = 1, .early_stopping_patience = 2});
+  EXPECT_TRUE(result.stopped_early);
+  EXPECT_EQ(bench.recorder.evals.size(), 3u);
+  EXPECT_LT(bench.recorder.evals[0].loss, bench.recorder.evals[2].loss);
+}
+
+TEST(Trainer, SavesAndLeavesWhenAskedToStop) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/50);
+  const std::atomic<bool> asked = true;
+  const TrainingResult result = bench.run({.save_steps = 10, .stop_requested = &asked});
+  EXPECT_TRUE(result.stopped_on_request);
+  EXPECT_EQ(bench.store.steps, (std::vector<int64_t>{1}));
+}
+
+TEST(Trainer, GivesTheSameBitsAtEveryWorldSize) {
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < 8; ++i) batches.push_back(batch_of(i + 1, 2 * i + 1));
+  const auto train = [&](Communicator& world) {
+    Bench bench(world, batches, /*num_steps=*/3);
+    bench.run({.save_steps = 0});
+    return std::pair(bench.adapter.params().flat().clone(), bench.recorder.steps.back().loss);
+  };
+  const auto alone = make_local_world(1, 10);
+  const auto [expected, loss] = train(*alone[0]);
+  for (const int world_size : {2, 3, 5, 8}) {
+    run_ranks(world_size, [&, &expected = expected, &loss = loss](Communicator& world) {
+      const auto [params, last_loss] = train(world);
+      EXPECT_TRUE(at::equal(params, expected)) << world_size << " ranks";
+      EXPECT_EQ(last_loss, loss) << world_size << " ranks";
+    });
+  }
+}
+
+}  // namespace
+}  // namespace lora_dist
