@@ -27,10 +27,11 @@ class Dataset {
  public:
   virtual ~Dataset() = default;
   virtual int64_t num_samples() const = 0;
-  /// Tokens, and labels (shifted: positions whose next token is learnt), of each sample; index is the sample number.
+  /// Tokens, and labels (shifted: positions whose next token is learnt), of each sample; index is
+  /// the sample number.
   virtual const std::vector<int32_t>& lengths() const = 0;
   virtual const std::vector<int32_t>& num_labels() const = 0;
-  /// Thread-safe for one reader thread at a time. Errors  DataError, StorageError.
+  /// Thread-safe. Errors  DataError, StorageError.
   virtual Tokens read(int64_t sample) = 0;
   virtual const DatasetStats& stats() const = 0;
   /// SHA-256 over sources, tokenizer, template and limits: the name of the folder.
@@ -38,7 +39,7 @@ class Dataset {
 };
 
 struct PrepareRequest {
-  std::string path;         // file or folder of the user's data, or a folder of prepared parts
+  std::string path;  // file or folder of the user's data, or a folder of prepared parts
   std::string format = "auto";
   int64_t max_seq_length = 2048;
   bool train_on_prompt = false;
@@ -47,19 +48,21 @@ struct PrepareRequest {
   int64_t vocab_size = 0;  // of the base model: larger ids are an error
 };
 
-/// Builds the HDF5 parts that are missing and opens the data set. Parts are built by all ranks, a part is a fixed run
-/// of records; an existing complete folder is used as it is.
+/// Builds the HDF5 parts that are missing and opens the data set. Parts are built by all ranks, a
+/// part is a fixed run of records; an existing complete folder is used as it is.
 ///
 /// Ranks   collective. `tokenizer` and `prompt_template` may be null where the format is tokenized.
-/// Errors  DataError: empty data, broken record with file and line, a sample without labels left after cutting.
+/// Errors  DataError: empty data, broken record with file and line, a sample without labels left
+/// after cutting.
 std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request, const Tokenizer* tokenizer,
-                                         const PromptTemplate* prompt_template, Communicator& world);
+                                         const PromptTemplate* prompt_template,
+                                         Communicator& world);
 
-/// The samples of `dataset` that a predicate of the split keeps, renumbered from 0.
 struct Split {
-  std::vector<int64_t> train, validation;  // sample numbers, ascending
+  std::vector<int64_t> train, validation;  // sample numbers of the data set, ascending
 };
-/// `val_size` below 1 is a share, else a count; drawn by a counter-based stream from `seed`.
+/// `val_size` below 1 is a share (rounded up), else a count; drawn by a counter-based stream from
+/// `seed`. Errors  ConfigError: nothing would be left to train on.
 Split split_dataset(const Dataset& dataset, double val_size, int64_t seed);
 
 struct StreamOptions {
@@ -68,6 +71,7 @@ struct StreamOptions {
   int64_t slots_per_step = 1;  // micro-batches of one optimiser step over all ranks
   double epochs = 3;
   int64_t max_steps = -1;
+  int64_t max_seq_length = 0;  // padding to a multiple of 8 stops here; 0: no limit
   bool shuffle = true;
   int64_t seed = 42;
   int rank = 0;
@@ -75,8 +79,8 @@ struct StreamOptions {
   bool prefetch = true;  // a thread reads the next steps' slots of this rank ahead
 };
 
-/// The training order over a data set, and its batches. The permutation of an epoch is a pure function of (seed, epoch).
-/// `dataset` must outlive it.
+/// The training order over a data set, and its batches. The permutation of an epoch is a pure
+/// function of (seed, epoch). `dataset` must outlive it.
 std::unique_ptr<BatchStream> make_batch_stream(Dataset& dataset, StreamOptions options);
 
 }  // namespace lora_dist

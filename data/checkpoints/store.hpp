@@ -1,4 +1,8 @@
-// checkpoint-<step>/ folders: written under a temporary name, manifest last, renamed, rotated; read only when verified.
+// checkpoint-<step>/ folders: written under a temporary name, manifest last, renamed, rotated; read
+// only when verified.
+//
+// Nothing in a checkpoint depends on the world size. There is no pointer file: the truth is the set
+// of folders checkpoint-<step> whose manifest.json verifies (reliability 3.1, 3.2).
 #pragma once
 
 #include <memory>
@@ -16,9 +20,14 @@ struct StoreOptions {
   std::string config_yaml;       // config.resolved.yaml of each checkpoint
   AdapterDescription description;
   nlohmann::ordered_json fingerprints;  // base, tokenizer, data set, config: kept in the manifest
+  bool keep_best = false;  // never rotate away what the trainer's state calls best_model_checkpoint
 };
 
-/// Ranks   rank 0 makes one. Saving runs in a background thread; an error of it is thrown by the next call.
+/// Removes what dead runs left half-written or half-removed in `output_dir`: call it after a
+/// checkpoint to resume from has been loaded.
+///
+/// Ranks   rank 0 makes one. Saving runs in a background thread; an error of it is thrown by the
+/// next call.
 std::unique_ptr<CheckpointStore> make_checkpoint_store(StoreOptions options);
 
 struct LoadedCheckpoint {
@@ -27,10 +36,11 @@ struct LoadedCheckpoint {
   nlohmann::ordered_json fingerprints;
 };
 
-/// A checkpoint folder whose manifest, sizes and hashes verify. Errors  ModelError naming what differs.
+/// A checkpoint folder whose manifest, sizes and hashes verify. Errors  ModelError naming what
+/// differs.
 LoadedCheckpoint load_checkpoint(const std::string& folder);
-/// The newest that verifies in `output_dir`; each skipped one is a warning with its reason. Nothing: no checkpoint at
-/// all. Errors  ModelError: there are some and none verifies.
+/// The newest that verifies in `output_dir`; each skipped one is a warning with its reason.
+/// Nothing: no checkpoint at all. Errors  ModelError: there are some and none verifies.
 std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::string& output_dir);
 
 }  // namespace lora_dist

@@ -12,9 +12,13 @@ namespace lora_dist {
 struct Message {
   std::string role;  // system | user | assistant
   std::string content;
+  /// What a user turn works on, where a source keeps it apart (alpaca's `input`): the alpaca
+  /// template gives it a block of its own, all others put it on a line behind the content.
+  std::string input{};
 };
 
-/// One rendered sample. loss_mask[i] is 1 where token i is to be predicted by the position before it.
+/// One rendered sample. loss_mask[i] is 1 where token i is to be predicted by the position before
+/// it.
 struct Tokens {
   std::vector<TokenId> ids;
   std::vector<uint8_t> loss_mask;
@@ -25,19 +29,27 @@ class PromptTemplate {
   virtual ~PromptTemplate() = default;
   virtual std::string name() const = 0;
 
-  /// Ids of a conversation that ends with an assistant turn. Assistant turns and the end-of-turn (EOS) token after
-  /// them are learnt; with `train_on_prompt` everything but BOS is.
+  /// Ids of a conversation that ends with an assistant turn. Assistant turns and the end-of-turn
+  /// (EOS) token after them are learnt; with `train_on_prompt` everything but BOS is. Errors
+  /// DataError: a role or an order of turns that the template cannot lay out.
   virtual Tokens encode_training(const std::vector<Message>& messages, const Tokenizer& tokenizer,
                                  bool train_on_prompt) const = 0;
-  /// Ids of a conversation that ends with a user turn, with the header of the answer that the model is to write.
-  virtual std::vector<TokenId> encode_prompt(const std::vector<Message>& messages, const Tokenizer& tokenizer) const = 0;
+  /// Ids of a conversation that ends with a user turn, with the header of the answer that the model
+  /// is to write.
+  virtual std::vector<TokenId> encode_prompt(const std::vector<Message>& messages,
+                                             const Tokenizer& tokenizer) const = 0;
   /// Ids that end an answer: EOS and the template's own end-of-turn token.
   virtual std::vector<TokenId> stop_ids(const Tokenizer& tokenizer) const = 0;
   /// Goes into the fingerprint of prepared data.
   virtual std::string sha256() const = 0;
 };
 
-/// `name` is auto, alpaca, llama2, llama3, chatml or plain. auto recognises the tokenizer's chat template and falls back to
+/// Ids of a plain text sample: the tokenizer's special tokens around it and EOS behind it. All but
+/// BOS is learnt.
+Tokens encode_text(const std::string& text, const Tokenizer& tokenizer);
+
+/// `name` is auto or another line of templates.def. auto recognises the tokenizer's chat template
+/// by its markers; without one, or (with a warning) with one of a family that is not known, it is
 /// alpaca. Errors  ConfigError with the known names.
 std::unique_ptr<PromptTemplate> make_template(const std::string& name, const Tokenizer& tokenizer);
 

@@ -15,9 +15,9 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Ids of `text`. Special tokens written in the text (<|im_start|>) are recognised as themselves. With
-  /// `add_special_tokens` the post-processor's BOS/EOS are put around it, as Hugging Face's tokenizer does.
-  /// Thread-safe.
+  /// Ids of `text`. Special tokens written in the text (<|im_start|>) are recognised as themselves.
+  /// With `add_special_tokens` the post-processor's BOS/EOS are put around it, as Hugging Face's
+  /// tokenizer does. Thread-safe.
   virtual std::vector<TokenId> encode(std::string_view text, bool add_special_tokens) const = 0;
   /// Text of ids; `skip_special_tokens` leaves special ones out.
   virtual std::string decode(const std::vector<TokenId>& ids, bool skip_special_tokens) const = 0;
@@ -39,8 +39,9 @@ class Tokenizer {
   virtual const std::string& sha256() const = 0;
 };
 
-/// Loads the tokenizer of a model folder: tokenizer.json (+ tokenizer_config.json, special_tokens_map.json, chat_template.jinja).
-/// Errors  ModelError: file missing, or a component that is not known, by name.
+/// Loads the tokenizer of a model folder: tokenizer.json (+ tokenizer_config.json,
+/// special_tokens_map.json, chat_template.jinja). Errors  ModelError: file missing, or a component
+/// that is not known, by name.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& model_dir);
 
 }  // namespace lora_dist

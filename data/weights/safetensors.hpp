@@ -1,6 +1,7 @@
 // The safetensors file format: strict reader over a memory map, and a crash-safe writer.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "core/training_state.hpp"
 #include "core/weight_source.hpp"
+#include "data/files.hpp"
 
 namespace lora_dist {
 
@@ -21,20 +23,37 @@ class SafetensorsFile {
   virtual const std::string& path() const = 0;
   virtual const std::vector<WeightInfo>& weights() const = 0;  // in name order
   virtual const std::map<std::string, std::string>& metadata() const = 0;
-  /// A read-only view of the map, which it keeps alive.
+  /// A read-only view of the map, which it keeps alive: writing to it ends the process. A tensor
+  /// that the file does not align to its elements is copied.
   virtual at::Tensor tensor(size_t index) const = 0;
   /// Errors  ModelError when there is no such tensor.
   virtual at::Tensor tensor(const std::string& name) const = 0;
   virtual bool contains(const std::string& name) const = 0;
 };
 
-/// Writes `path` by temporary name, fsync, rename, fsync of the folder. Tensors are host and contiguous; order in the
-/// file is that of the reference writer (descending alignment, then name). Errors  StorageError.
-void write_safetensors(const std::string& path, const NamedTensors& tensors,
-                       const std::map<std::string, std::string>& metadata);
+using TensorMetadata = std::map<std::string, std::string>;
 
-/// The weights of a Hugging Face folder: model.safetensors, or the files of model.safetensors.index.json.
-/// Errors  ModelError: only pickles there, index names a missing file or leaves the folder, duplicate tensors.
-std::unique_ptr<WeightSource> open_base_weights(const std::string& model_dir);
+/// Gives the data of weights[index]: host, contiguous, of the announced dtype and shape. Asked once
+/// per tensor, in the order of the file, and all again when the file has to be written anew; held
+/// only until it is written.
+using TensorSupplier = std::function<at::Tensor(size_t index)>;
+
+/// Writes `path` by temporary name, fsync, rename, fsync of the folder. Tensors are host and
+/// contiguous; order in the file is that of the reference writer (descending alignment, then name).
+/// Errors  StorageError.
+void write_safetensors(const std::string& path, const NamedTensors& tensors,
+                       const TensorMetadata& metadata);
+/// The same, tensor by tensor.
+void write_safetensors(const std::string& path, const std::vector<WeightInfo>& weights,
+                       const TensorSupplier& tensor, const TensorMetadata& metadata);
+/// The content alone, into a file that the caller closes.
+void write_safetensors(NewFile& file, const NamedTensors& tensors, const TensorMetadata& metadata);
+
+/// Bytes of a tensor's data.
+uint64_t num_bytes(const WeightInfo& info);
+
+/// Errors  ModelError naming the first value of `tensor` that is NaN or infinite; `where` is the
+/// file.
+void require_finite(const std::string& where, const std::string& name, const at::Tensor& tensor);
 
 }  // namespace lora_dist

@@ -1,0 +1,153 @@
+#include "data/checkpoints/writer.hpp"
+
+#include <filesystem>
+
+#include "core/log.hpp"
+#include "data/checkpoints/manifest.hpp"
+#include "data/exports/adapter_config.hpp"
+#include "data/files.hpp"
+#include "data/json.hpp"
+#include "data/weights/safetensors.hpp"
+
+namespace lora_dist {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string folder_of_step(const StoreOptions& options, int64_t step) {
+  return (fs::path(options.output_dir) / fmt::format("checkpoint-{}", step)).string();
+}
+
+/// Fills a new folder: each file durable before the manifest that vouches for it.
+class FolderWriter {
+ public:
+  FolderWriter(const std::string& folder, const TrainingState& state) : folder_(folder) {
+    manifest_.step = state.step;
+    manifest_.epoch = state.epoch;
+  }
+
+  void add_text(const char* name, std::string_view text) {
+    add(name, [&](NewFile& file) { file.write(text); });
+  }
+  void add_tensors(const char* name, const NamedTensors& tensors, const TensorMetadata& metadata) {
+    add(name, [&](NewFile& file) { write_safetensors(file, tensors, metadata); });
+  }
+  void finish(const nlohmann::ordered_json& fingerprints) {
+    manifest_.fingerprints = fingerprints;
+    NewFile file((fs::path(folder_) / kCheckpointManifestFile).string());
+    file.write(checkpoint_manifest_text(manifest_));
+    file.close();
+    sync_folder(folder_);
+  }
+
+ private:
+  template <class Fill>
+  void add(const char* name, Fill&& fill) {
+    NewFile file((fs::path(folder_) / name).string());
+    fill(file);
+    const std::string sha256 = file.close();
+    manifest_.files.push_back({name, file.size(), sha256});
+  }
+
+  std::string folder_;
+  CheckpointManifest manifest_;
+};
+
+/// A complete checkpoint under a temporary name; the name.
+std::string write_temporary(const StoreOptions& options, const TrainingState& state) {
+  const std::string folder = temporary_name(folder_of_step(options, state.step));
+  make_folder(folder);
+  try {
+    FolderWriter writer(folder, state);
+    writer.add_text(kAdapterConfigFile, adapter_config_json(options.description, state.adapter));
+    writer.add_tensors(kAdapterModelFile, state.adapter,
+                       adapter_metadata(options.description, state.adapter));
+    writer.add_tensors(kOptimizerFile, state.optimizer, {{"format", "pt"}});
+    writer.add_text(kTrainerStateFile,
+                    sorted_json_text(state.trainer.is_null() ? nlohmann::ordered_json::object()
+                                                             : state.trainer));
+    writer.add_text(kResolvedConfigFile, options.config_yaml);
+    writer.finish(options.fingerprints);
+  } catch (const Error&) {
+    // On a full disk the half-written files would keep the next attempt from fitting.
+    try {
+      remove_folder(folder);
+    } catch (const Error&) {
+      // The next start removes it.
+    }
+    throw;
+  }
+  return folder;
+}
+
+/// Renamed first and emptied manifest first: at no moment does a partly removed checkpoint look
+/// like one.
+void remove_checkpoint(const std::string& folder) {
+  const std::string doomed = folder + ".del-" + random_nonce();
+  rename_durably(folder, doomed);
+  remove_folder(doomed, kCheckpointManifestFile);
+}
+
+bool looks_complete(const std::string& folder) {
+  try {
+    check_sizes(folder, read_checkpoint_manifest(folder));
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Name of the folder that rotation must spare, or "".
+std::string best_folder(const StoreOptions& options, const TrainingState& newest) {
+  const auto best = newest.trainer.find("best_model_checkpoint");
+  if (!options.keep_best || best == newest.trainer.end() || !best->is_string()) return {};
+  return fs::path(best->get<std::string>()).filename().string();
+}
+
+}  // namespace
+
+void write_checkpoint(const StoreOptions& options, const TrainingState& state) {
+  const std::string target = folder_of_step(options, state.step);
+  const std::string temporary = with_one_rewrite([&] { return write_temporary(options, state); });
+  if (!rename_to_free_name(temporary, target)) {
+    // A run that went back to an earlier step comes by here again.
+    if (exchange_names(temporary, target)) {
+      remove_folder(temporary, kCheckpointManifestFile);
+    } else {
+      remove_checkpoint(target);
+      rename_durably(temporary, target);
+    }
+  }
+  log_info(fmt::format("checkpoint-{} committed", state.step));
+}
+
+void rotate_checkpoints(const StoreOptions& options, const TrainingState& newest) {
+  if (options.save_total_limit <= 0) return;
+  const std::string spared = best_folder(options, newest);
+  std::vector<std::string> surplus;
+  int64_t num_kept = 1;  // the newest
+  for (const auto& [step, path] : list_checkpoints(options.output_dir)) {
+    // Damaged ones neither count nor go: a person may want to look at them.
+    if (step == newest.step || !looks_complete(path)) continue;
+    if (fs::path(path).filename().string() == spared) continue;
+    if (++num_kept > options.save_total_limit) surplus.push_back(path);
+  }
+  if (surplus.empty()) return;
+  const std::string newest_folder = folder_of_step(options, newest.step);
+  check_hashes(newest_folder, read_checkpoint_manifest(newest_folder));
+  for (const std::string& path : surplus) remove_checkpoint(path);
+}
+
+void remove_leftovers(const std::string& output_dir) {
+  std::error_code problem;
+  std::vector<std::string> leftovers;
+  for (const auto& entry : fs::directory_iterator(output_dir, problem)) {
+    const std::string name = entry.path().filename().string();
+    const size_t mark = std::min(name.find(".tmp-"), name.find(".del-"));
+    if (mark != std::string::npos && step_of_folder(name.substr(0, mark)))
+      leftovers.push_back(entry.path().string());
+  }
+  for (const std::string& path : leftovers) remove_folder(path, kCheckpointManifestFile);
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,223 @@
+#include "data/exports/adapter_config.hpp"
+
+#include <cmath>
+#include <regex>
+#include <set>
+
+#include "core/error.hpp"
+#include "data/json.hpp"
+#include "data/printable.hpp"
+
+namespace lora_dist {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kPeftVersion = "0.21.0";  // whose set of keys this is
+constexpr std::string_view kPrefix = "base_model.model.";
+constexpr int64_t kMaxLoraRank = 1024;
+
+/// Keys that must be absent, null, false or empty: each asks for something that the adapter's two
+/// matrices lack.
+constexpr const char* kUnsupported[] = {
+    "use_dora",          "modules_to_save",         "lora_bias",       "fan_in_fan_out",
+    "layer_replication", "trainable_token_indices", "use_qalora",      "target_parameters",
+    "use_bdlora",        "alora_invocation_tokens", "megatron_config", "arrow_config"};
+
+/// Whole numbers without a fraction, as PEFT writes its int fields.
+Json number(double value) {
+  if (std::nearbyint(value) == value && std::abs(value) < 1e15) return static_cast<int64_t>(value);
+  return value;
+}
+
+Json pattern_map(const PatternMap& patterns) {
+  Json object = Json::object();
+  for (const auto& [pattern, value] : patterns) object[pattern] = number(value);
+  return object;
+}
+
+std::set<std::string> last_names(const NamedTensors& tensors) {
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : tensors) {
+    const std::string module = module_of(name);
+    if (!module.empty()) names.insert(module.substr(module.rfind('.') + 1));
+  }
+  return names;
+}
+
+Json module_pattern(const ModulePattern& pattern, const NamedTensors& tensors) {
+  if (pattern.all_linear) return last_names(tensors);
+  if (!pattern.suffixes.empty())
+    return std::set<std::string>(pattern.suffixes.begin(), pattern.suffixes.end());
+  if (!pattern.regex.empty()) return pattern.regex;
+  return nullptr;
+}
+
+/// PEFT's rule: pattern K fits module N where ^(.*\.)?(K)$ matches; the first in order wins.
+const double* first_match(const PatternMap& patterns, const std::string& module) {
+  for (const auto& [pattern, value] : patterns) {
+    try {
+      if (std::regex_match(module, std::regex("(.*\\.)?(" + pattern + ")"))) return &value;
+    } catch (const std::regex_error& error) {
+      throw ModelError(
+          {"rank_pattern, alpha_pattern",
+           fmt::format("'{}' is no regular expression ({})", printable(pattern), error.what()),
+           {},
+           {}});
+    }
+  }
+  return nullptr;
+}
+
+bool is_switched_off(const Json& value) {
+  return value.is_null() || value == false ||
+         ((value.is_array() || value.is_object()) && value.empty());
+}
+
+void refuse_unsupported(const Json& config, const std::string& where) {
+  const auto refuse = [&](const std::string& key) {
+    throw ModelError({where,
+                      fmt::format("{} {} is not supported", key, printable(config[key].dump())),
+                      {},
+                      "use an adapter with plain LoRA matrices"});
+  };
+  const std::string type = json_text(config, "peft_type", where);
+  if (type != "LORA")
+    throw ModelError(
+        {where, fmt::format("peft_type '{}' is not supported", printable(type)), "LORA", {}});
+  for (const char* key : kUnsupported)
+    if (config.contains(key) && !is_switched_off(config[key])) refuse(key);
+  if (config.contains("bias") && config["bias"] != "none") refuse("bias");
+}
+
+ModulePattern parse_pattern(const Json& config, const char* key, const std::string& where) {
+  ModulePattern pattern;
+  const auto value = config.find(key);
+  if (value == config.end() || value->is_null()) return pattern;
+  if (value->is_string()) {
+    const auto text = value->get<std::string>();
+    (text == "all-linear" ? pattern.all_linear = true : (pattern.regex = text, true));
+    return pattern;
+  }
+  if (!value->is_array())
+    throw ModelError(
+        {where, fmt::format("{} is {}", key, json_kind(value->type())), "a list or a text", {}});
+  for (const Json& item : *value) {
+    if (!item.is_string())
+      throw ModelError(
+          {where, fmt::format("{} holds {}", key, json_kind(item.type())), "names", {}});
+    pattern.suffixes.push_back(item.get<std::string>());
+  }
+  return pattern;
+}
+
+PatternMap parse_pattern_map(const Json& config, const char* key, const std::string& where) {
+  PatternMap patterns;
+  const auto value = config.find(key);
+  if (value == config.end() || value->is_null()) return patterns;
+  if (!value->is_object())
+    throw ModelError(
+        {where, fmt::format("{} is {}", key, json_kind(value->type())), "an object", {}});
+  for (const auto& [pattern, item] : value->items()) {
+    if (!item.is_number())
+      throw ModelError(
+          {where,
+           fmt::format("{} '{}' is {}", key, printable(pattern), json_kind(item.type())),
+           "a number",
+           {}});
+    patterns.emplace_back(pattern, item.get<double>());
+  }
+  return patterns;
+}
+
+void check_rank(double lora_rank, const char* key, const std::string& where) {
+  if (lora_rank >= 1 && lora_rank <= kMaxLoraRank) return;
+  throw ModelError(
+      {where, fmt::format("{} {}", key, lora_rank), fmt::format("1 to {}", kMaxLoraRank), {}});
+}
+
+}  // namespace
+
+int64_t AdapterDescription::rank_of(const std::string& module) const {
+  const double* own = first_match(rank_pattern, module);
+  return own ? static_cast<int64_t>(*own) : lora_rank;
+}
+
+double AdapterDescription::scale_of(const std::string& module) const {
+  const double* own = first_match(alpha_pattern, module);
+  const double alpha = own ? *own : lora_alpha;
+  const auto rank = static_cast<double>(rank_of(module));
+  return alpha / (use_rslora ? std::sqrt(rank) : rank);
+}
+
+AdapterDescription describe_adapter(const Config& config, const std::string& template_name) {
+  const AdapterConfig& adapter = config.adapter;
+  return {.base_model = config.model.base_model,
+          .lora_rank = adapter.lora_rank,
+          .lora_alpha = adapter.lora_alpha.value_or(2.0 * static_cast<double>(adapter.lora_rank)),
+          .lora_dropout = adapter.lora_dropout,
+          .use_rslora = adapter.use_rslora,
+          .target_modules = adapter.target_modules,
+          .exclude_modules = adapter.exclude_modules,
+          .rank_pattern = adapter.rank_pattern,
+          .alpha_pattern = adapter.alpha_pattern,
+          .template_name = template_name};
+}
+
+std::string module_of(const std::string& tensor_name) {
+  for (const std::string_view suffix : {".lora_A.weight", ".lora_B.weight"})
+    if (tensor_name.starts_with(kPrefix) && tensor_name.ends_with(suffix) &&
+        tensor_name.size() > kPrefix.size() + suffix.size())
+      return tensor_name.substr(kPrefix.size(),
+                                tensor_name.size() - kPrefix.size() - suffix.size());
+  return {};
+}
+
+nlohmann::ordered_json adapter_config(const AdapterDescription& description,
+                                      const NamedTensors& tensors) {
+  return {{"alpha_pattern", pattern_map(description.alpha_pattern)},
+          {"base_model_name_or_path", description.base_model},
+          {"bias", "none"},
+          {"exclude_modules", module_pattern(description.exclude_modules, {})},
+          {"fan_in_fan_out", false},
+          {"inference_mode", true},
+          {"init_lora_weights", true},
+          {"layers_pattern", nullptr},
+          {"layers_to_transform", nullptr},
+          {"lora_alpha", number(description.lora_alpha)},
+          {"lora_bias", false},
+          {"lora_dropout", description.lora_dropout},
+          {"modules_to_save", nullptr},
+          {"peft_type", "LORA"},
+          {"peft_version", kPeftVersion},
+          {"r", description.lora_rank},
+          {"rank_pattern", pattern_map(description.rank_pattern)},
+          {"revision", nullptr},
+          {"target_modules", module_pattern(description.target_modules, tensors)},
+          {"task_type", "CAUSAL_LM"},
+          {"use_dora", false},
+          {"use_rslora", description.use_rslora}};
+}
+
+AdapterDescription parse_adapter_config(const nlohmann::ordered_json& config,
+                                        const std::string& where) {
+  refuse_unsupported(config, where);
+  AdapterDescription description;
+  if (config.contains("base_model_name_or_path") && config["base_model_name_or_path"].is_string())
+    description.base_model = config["base_model_name_or_path"].get<std::string>();
+  description.lora_rank = json_integer(config, "r", where);
+  description.lora_alpha = json_number(config, "lora_alpha", where);
+  if (config.contains("lora_dropout"))
+    description.lora_dropout = json_number(config, "lora_dropout", where);
+  description.use_rslora = config.contains("use_rslora") && config["use_rslora"] == true;
+  description.target_modules = parse_pattern(config, "target_modules", where);
+  description.exclude_modules = parse_pattern(config, "exclude_modules", where);
+  description.rank_pattern = parse_pattern_map(config, "rank_pattern", where);
+  description.alpha_pattern = parse_pattern_map(config, "alpha_pattern", where);
+  check_rank(static_cast<double>(description.lora_rank), "r", where);
+  for (const auto& [pattern, lora_rank] : description.rank_pattern)
+    check_rank(lora_rank, "rank_pattern", where);
+  return description;
+}
+
+}  // namespace lora_dist

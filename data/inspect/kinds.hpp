@@ -1,0 +1,20 @@
+// One description per kind of thing; inspect.cpp decides which applies.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace lora_dist {
+
+nlohmann::ordered_json inspect_safetensors(const std::string& path);
+nlohmann::ordered_json inspect_base_model(const std::string& model_dir);
+/// A PEFT folder, or a file whose tensors are all lora_A and lora_B.
+nlohmann::ordered_json inspect_adapter(const std::string& path);
+nlohmann::ordered_json inspect_checkpoint(const std::string& folder);
+nlohmann::ordered_json inspect_run(const std::string& output_dir);
+/// One HDF5 part, and a folder of them with its manifest. Errors  DataError.
+nlohmann::ordered_json inspect_part(const std::string& path);
+nlohmann::ordered_json inspect_prepared(const std::string& folder);
+
+}  // namespace lora_dist

@@ -1,0 +1,122 @@
+#include "data/part_builder.hpp"
+
+#include <filesystem>
+#include <utility>
+
+#include "core/error.hpp"
+#include "core/log.hpp"
+
+namespace lora_dist {
+
+std::optional<Record> RecordStream::next() {
+  while (Source* source = current()) {
+    if (std::optional<Record> record = source->next()) return record;
+    source_.reset();
+  }
+  return std::nullopt;
+}
+
+bool RecordStream::skip() {
+  while (Source* source = current()) {
+    if (source->skip()) return true;
+    source_.reset();
+  }
+  return false;
+}
+
+Source* RecordStream::current() {
+  if (!source_ && next_file_ < files_.paths.size())
+    source_ = open_source(files_.paths[next_file_++], files_.format);
+  return source_.get();
+}
+
+PartBuilder::PartBuilder(const PrepareRequest& request, SourceFiles files, PartAttributes made_from,
+                         std::string folder, const Tokenizer* tokenizer,
+                         const PromptTemplate* prompt_template)
+    : request_(request),
+      made_from_(std::move(made_from)),
+      folder_(std::move(folder)),
+      records_(files),
+      encoder_(request, files.format, tokenizer, prompt_template) {}
+
+BuiltPart PartBuilder::build(int64_t number) {
+  BuiltPart built;
+  const int64_t first_record = number * kRecordsPerPart;
+  if (!pass_over(first_record - next_record_)) {
+    built.end = true;
+    return built;
+  }
+  const std::string path =
+      (std::filesystem::path(folder_) / fmt::format("part-{:04}.h5", number)).string();
+  if (std::optional<PartSummary> finished = finished_part(path)) {
+    built.end = !pass_over(finished->num_records) || finished->num_records < kRecordsPerPart;
+    built.num_samples = finished->num_samples;
+    built.part = std::move(finished);
+    return built;
+  }
+  return build_anew(path);
+}
+
+/// False where the data ends before that many records.
+bool PartBuilder::pass_over(int64_t num_records) {
+  for (int64_t i = 0; i < num_records; ++i, ++next_record_)
+    if (!records_.skip()) return false;
+  return true;
+}
+
+/// A part under its final name is complete; it is taken where it was made from the same.
+std::optional<PartSummary> PartBuilder::finished_part(const std::string& path) const {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  try {
+    PartAttributes attributes = PartFile::open(path)->attributes();
+    attributes.num_records = attributes.num_cut = attributes.num_skipped = 0;
+    if (attributes == made_from_) return summarise_part(path);
+  } catch (const DataError& error) {
+    log_warning(fmt::format("{}; it is built again", error.what()));
+  }
+  return std::nullopt;
+}
+
+BuiltPart PartBuilder::build_anew(const std::string& path) {
+  BuiltPart built;
+  PartContent content;
+  PartAttributes counts = made_from_;
+  while (counts.num_records < kRecordsPerPart && !built.end) {
+    try {
+      const std::optional<Record> record = records_.next();
+      if (record) add_record(*record, content, counts, built);
+      built.end = !record;
+    } catch (const DataError& error) {
+      if (!request_.skip_broken_records) throw;
+      log_warning(fmt::format("skipped: {}", error.what()));
+      ++counts.num_skipped;
+    }
+    if (!built.end) ++counts.num_records;
+  }
+  next_record_ += counts.num_records;
+  built.num_samples = content.num_samples();
+  const bool complete = built.num_without_labels == 0 || request_.skip_broken_records;
+  if (counts.num_records == 0 || !complete) return built;
+  write_part(path, counts, content, request_.vocab_size);
+  built.part = summarise_part(path);
+  return built;
+}
+
+void PartBuilder::add_record(const Record& record, PartContent& content, PartAttributes& counts,
+                             BuiltPart& built) const {
+  const EncodedRecord encoded = encoder_.encode(record);
+  counts.num_cut += encoded.cut;
+  for (const Tokens& sample : encoded.samples) {
+    if (count_labels(sample.loss_mask) > 0) {
+      content.add(sample);
+      continue;
+    }
+    ++counts.num_skipped;
+    if (built.num_without_labels++ > 0) continue;
+    built.first_without_labels =
+        fmt::format("{}: {} tokens, no answer left within max_seq_length {}", record.where,
+                    encoded.full_length, request_.max_seq_length);
+  }
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,16 @@
+// Text from data files as it may appear in messages.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lora_dist {
+
+/// Cut to `max_bytes` at a character boundary, with control characters and broken UTF-8 escaped: a
+/// file can neither forge a log line nor drive a terminal.
+std::string printable(std::string_view text, size_t max_bytes = 64);
+
+/// Position of the first byte that is not part of valid UTF-8, or npos.
+size_t first_invalid_utf8(std::string_view text);
+
+}  // namespace lora_dist

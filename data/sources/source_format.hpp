@@ -1,0 +1,51 @@
+// What a format of this folder contributes to the registry, and the helpers that the formats of
+// structured records share.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/registry.hpp"
+#include "data/sources/record_reader.hpp"
+#include "data/sources/source.hpp"
+
+namespace lora_dist {
+
+struct SourceFormat {
+  /// Whether `auto` takes a structured record (JSON object, CSV row) for this format. Empty: never.
+  std::function<bool(const nlohmann::json& fields)> recognises_record;
+  /// Whether `auto` takes a text that begins with these non-blank lines for this format. Empty:
+  /// never.
+  std::function<bool(const std::vector<std::string>& lines)> recognises_text;
+  std::function<std::unique_ptr<Source>(const std::string& path)> open;
+};
+
+const Registry<SourceFormat>& source_formats();
+
+using FieldNames = std::initializer_list<std::string_view>;  // a field's name and its synonyms
+
+/// A format whose records are structured: `convert` makes a Record of the fields, `where` is filled
+/// already.
+SourceFormat structured_format(std::function<bool(const nlohmann::json&)> recognises,
+                               std::function<Record(const RawRecord&)> convert);
+
+/// The first of `names` that the record has, or null.
+const nlohmann::json* find_field(const nlohmann::json& fields, FieldNames names);
+bool has_field(const nlohmann::json& fields, FieldNames names);
+/// Errors  DataError: none of the names is there (the first is named), or the value is not a
+/// string.
+std::string required_text(const RawRecord& record, FieldNames names);
+/// Empty where the field is absent or null. Errors  DataError: not a string.
+std::string optional_text(const RawRecord& record, FieldNames names);
+
+[[noreturn]] void wrong_type(const RawRecord& record, std::string_view field,
+                             const nlohmann::json& value, const std::string& expected);
+[[noreturn]] void missing_field(const RawRecord& record, std::string_view field);
+/// Errors  DataError: the record is a preference pair, which is another kind of training.
+void refuse_preferences(const RawRecord& record);
+
+}  // namespace lora_dist

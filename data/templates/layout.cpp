@@ -1,0 +1,192 @@
+#include "data/templates/layout.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "core/log.hpp"
+#include "core/sha256.hpp"
+#include "data/tokenizers/unicode.hpp"
+
+namespace lora_dist {
+namespace {
+
+/// How many ids the tokenizer puts before and behind a text.
+struct Frame {
+  size_t before = 0, behind = 0;
+};
+
+Frame frame_of(const Tokenizer& tokenizer) {
+  const std::vector<TokenId> ids = tokenizer.encode("", /*add_special_tokens=*/true);
+  if (ids.empty()) return {};
+  const bool has_bos = ids.front() == tokenizer.bos_id();
+  return {.before = has_bos, .behind = ids.size() - has_bos};
+}
+
+std::vector<TokenId> encode_framed(const std::string& text, bool with_special_tokens,
+                                   const Frame& frame, const Tokenizer& tokenizer) {
+  std::vector<TokenId> ids = tokenizer.encode(text, with_special_tokens);
+  if (with_special_tokens)
+    ids.resize(ids.size() - frame.behind);  // the template writes EOS where it belongs
+  return ids;
+}
+
+size_t common_prefix(const std::vector<TokenId>& a, const std::vector<TokenId>& b) {
+  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+}
+
+void append_chunk(const Chunk& chunk, bool train_on_prompt, const Tokenizer& tokenizer,
+                  Tokens& result) {
+  const Frame frame = chunk.with_special_tokens ? frame_of(tokenizer) : Frame{};
+  std::string text;
+  for (const Segment& segment : chunk.segments) text += segment.text;
+  const std::vector<TokenId> ids = encode_framed(text, chunk.with_special_tokens, frame, tokenizer);
+
+  std::vector<uint8_t> mask(ids.size());
+  std::string so_far;
+  size_t begin = frame.before;  // BOS is never learnt
+  for (size_t i = 0; i < chunk.segments.size(); ++i) {
+    const Segment& segment = chunk.segments[i];
+    so_far += segment.text;
+    const bool is_last = i + 1 == chunk.segments.size();
+    const size_t end =
+        is_last ? ids.size()
+                : common_prefix(encode_framed(so_far, chunk.with_special_tokens, frame, tokenizer),
+                                ids);
+    const bool learn =
+        segment.learn == Learn::kAnswer || (segment.learn == Learn::kPrompt && train_on_prompt);
+    if (end > begin) std::fill(mask.begin() + begin, mask.begin() + end, learn);
+    begin = std::max(begin, end);
+  }
+  result.ids.insert(result.ids.end(), ids.begin(), ids.end());
+  result.loss_mask.insert(result.loss_mask.end(), mask.begin(), mask.end());
+  if (!chunk.ends_with_eos || tokenizer.eos_id() < 0) return;
+  result.ids.push_back(tokenizer.eos_id());
+  result.loss_mask.push_back(1);
+}
+
+std::string spelling(TokenId id, const Tokenizer& tokenizer) {
+  return id < 0 ? std::string() : tokenizer.piece(id);
+}
+
+class FamilyTemplate : public PromptTemplate {
+ public:
+  explicit FamilyTemplate(TemplateFamily family) : family_(std::move(family)) {}
+
+  std::string name() const override { return family_.name; }
+
+  Tokens encode_training(const std::vector<Message>& messages, const Tokenizer& tokenizer,
+                         bool train_on_prompt) const override {
+    Tokens result;
+    for (const Chunk& chunk : lay_out(messages, /*for_prompt=*/false, tokenizer))
+      append_chunk(chunk, train_on_prompt, tokenizer, result);
+    return result;
+  }
+
+  std::vector<TokenId> encode_prompt(const std::vector<Message>& messages,
+                                     const Tokenizer& tokenizer) const override {
+    Tokens result;
+    for (const Chunk& chunk : lay_out(messages, /*for_prompt=*/true, tokenizer))
+      append_chunk(chunk, /*train_on_prompt=*/false, tokenizer, result);
+    return std::move(result.ids);
+  }
+
+  std::vector<TokenId> stop_ids(const Tokenizer& tokenizer) const override {
+    std::vector<TokenId> ids;
+    const TokenId end_of_turn =
+        family_.end_of_turn.empty() ? -1 : tokenizer.id_of(family_.end_of_turn);
+    for (const TokenId id : {tokenizer.eos_id(), end_of_turn})
+      if (id >= 0 && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+    return ids;
+  }
+
+  /// Of the text of a conversation that shows every part of the template.
+  std::string sha256() const override {
+    const std::vector<Message> messages = {{"system", "S"},
+                                           {"user", "U", "I"},
+                                           {"assistant", " A "},
+                                           {"user", " V "},
+                                           {"assistant", "B"}};
+    std::string text = family_.name;
+    for (const Chunk& chunk : family_.layout(
+             {.messages = messages, .for_prompt = false, .bos = "<bos>", .eos = "<eos>"})) {
+      text += fmt::format("\n{}{}", chunk.with_special_tokens, chunk.ends_with_eos);
+      for (const Segment& segment : chunk.segments)
+        text += fmt::format("|{}{}", static_cast<int>(segment.learn), segment.text);
+    }
+    return sha256_hex(text);
+  }
+
+ private:
+  std::vector<Chunk> lay_out(const std::vector<Message>& messages, bool for_prompt,
+                             const Tokenizer& tokenizer) const {
+    return family_.layout({.messages = messages,
+                           .for_prompt = for_prompt,
+                           .bos = spelling(tokenizer.bos_id(), tokenizer),
+                           .eos = spelling(tokenizer.eos_id(), tokenizer)});
+  }
+
+  TemplateFamily family_;
+};
+
+[[noreturn]] void fail_turn(size_t index, const std::string& found, const std::string& expected) {
+  throw DataError({.where = fmt::format("messages[{}]", index),
+                   .found = found,
+                   .expected = expected,
+                   .fix = {}});
+}
+
+}  // namespace
+
+std::unique_ptr<PromptTemplate> make_family_template(TemplateFamily family,
+                                                     const Tokenizer& tokenizer) {
+  for (const std::string& marker : family.markers)
+    if (tokenizer.id_of(marker) < 0)
+      log_warning(fmt::format(
+          "template {}: '{}' is not a token of this base model and is learnt as plain text",
+          family.name, marker));
+  return std::make_unique<FamilyTemplate>(std::move(family));
+}
+
+Tokens encode_text(const std::string& text, const Tokenizer& tokenizer) {
+  Tokens result;
+  append_chunk(
+      {.segments = {{text, Learn::kAnswer}}, .with_special_tokens = true, .ends_with_eos = true},
+      /*train_on_prompt=*/false, tokenizer, result);
+  return result;
+}
+
+Dialogue as_dialogue(const LayoutRequest& request) {
+  const std::vector<Message>& messages = request.messages;
+  Dialogue dialogue;
+  size_t i = 0;
+  if (!messages.empty() && messages[0].role == "system") dialogue.system = messages[i++].content;
+  for (; i < messages.size(); ++i) {
+    const bool answers =
+        !dialogue.exchanges.empty() && dialogue.exchanges.back().assistant == nullptr;
+    const std::string expected = answers ? "assistant" : "user";
+    if (messages[i].role != expected)
+      fail_turn(i, fmt::format("a turn of '{}'", messages[i].role),
+                fmt::format("one of {}", expected));
+    if (answers)
+      dialogue.exchanges.back().assistant = &messages[i];
+    else
+      dialogue.exchanges.push_back({.user = &messages[i]});
+  }
+  const bool open = !dialogue.exchanges.empty() && dialogue.exchanges.back().assistant == nullptr;
+  if (dialogue.exchanges.empty() || open != request.for_prompt)
+    fail_turn(messages.size(), "the conversation ends",
+              request.for_prompt ? "a last turn of user" : "a last turn of assistant");
+  return dialogue;
+}
+
+std::string full_content(const Message& message) {
+  return message.input.empty() ? message.content : message.content + "\n" + message.input;
+}
+
+std::string trimmed(const std::string& text) {
+  const size_t begin = leading_space(text);
+  const size_t end = text.size() - trailing_space(text);
+  return begin < end ? text.substr(begin, end - begin) : std::string();
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,158 @@
+#include "data/inspect/inspect.hpp"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "data/checkpoints/store.hpp"
+#include "data/shards/manifest.hpp"
+#include "data/shards/part_file.hpp"
+#include "data/weights/safetensors.hpp"
+#include "tests/support/error_text.hpp"
+#include "tests/support/temp_folder.hpp"
+
+namespace lora_dist {
+namespace {
+
+const std::string kModule = "base_model.model.q_proj.lora_";
+
+AdapterDescription description() {
+  return {.base_model = "b",
+          .lora_rank = 2,
+          .lora_alpha = 6,
+          .target_modules = {{"q_proj"}, {}, false},
+          .template_name = "plain"};
+}
+
+NamedTensors tensors() {
+  return {{kModule + "A.weight", at::full({2, 3}, 2.0)}, {kModule + "B.weight", at::zeros({4, 2})}};
+}
+
+TEST(Inspect, ASafetensorsFileListsItsTensors) {
+  const TempFolder folder;
+  const std::string path = folder.file("m.safetensors");
+  write_safetensors(path, {{"w", at::ones({2, 3}, at::kBFloat16)}, {"v", at::ones({4})}},
+                    {{"format", "pt"}});
+  const auto it = inspect_path(path);
+  EXPECT_EQ(it["kind"], "safetensors");
+  EXPECT_EQ(it["num_tensors"], 2);
+  EXPECT_EQ(it["parameters"], 10);
+  EXPECT_EQ(it["bytes"], 28);
+  EXPECT_EQ(it["dtypes"].dump(), R"({"BF16":6,"F32":4})");
+  EXPECT_EQ(it["metadata"]["format"], "pt");
+  EXPECT_EQ(it["tensors"][1].dump(), R"({"name":"w","dtype":"BF16","shape":[2,3],"bytes":12})");
+  EXPECT_NE(inspection_text(it).find("[2,3]"), std::string::npos);
+}
+
+TEST(Inspect, AnAdapterTellsRankScaleAndNorms) {
+  const TempFolder folder;
+  write_adapter(folder.path(), description(), tensors(), "fp32");
+  for (const std::string& path : {folder.path(), folder.file("adapter_model.safetensors")}) {
+    const auto it = inspect_path(path);
+    EXPECT_EQ(it["kind"], "adapter");
+    EXPECT_EQ(it["r"], 2);
+    EXPECT_EQ(it["template"], "plain");
+    EXPECT_EQ(it["parameters"], 14);
+    ASSERT_EQ(it["modules"].size(), 1u);
+    EXPECT_EQ(it["modules"][0]["name"], "q_proj");
+    EXPECT_EQ(it["modules"][0]["scale"], 3.0);
+    EXPECT_DOUBLE_EQ(it["modules"][0]["norm_a"].get<double>(), std::sqrt(24.0));
+    EXPECT_EQ(it["modules"][0]["norm_b"], 0.0);
+    EXPECT_NE(inspection_text(it).find("q_proj"), std::string::npos);
+  }
+}
+
+class InspectRun : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto store = make_checkpoint_store({.output_dir = folder_.path(),
+                                              .description = description(),
+                                              .fingerprints = {{"base", "x"}}});
+    for (const int64_t step : {1, 2})
+      store->save(
+          {.step = step, .epoch = 0.5, .adapter = tensors(), .optimizer = {}, .trainer = {}});
+    store->flush();
+    folder_.write("checkpoint-2/trainer_state.json", "{\n\n");
+  }
+  TempFolder folder_;
+};
+
+TEST_F(InspectRun, ACheckpointSaysWhetherItVerifies) {
+  const auto good = inspect_path(folder_.file("checkpoint-1"));
+  EXPECT_EQ(good["kind"], "checkpoint");
+  EXPECT_EQ(good["step"], 1);
+  EXPECT_EQ(good["verified"], true);
+  const auto bad = inspect_path(folder_.file("checkpoint-2"));
+  EXPECT_EQ(bad["verified"], false);
+  EXPECT_EQ(bad["reason"], "trainer_state.json hash differs");
+  EXPECT_NE(inspection_text(bad).find("does not verify: trainer_state.json hash differs"),
+            std::string::npos);
+}
+
+TEST_F(InspectRun, ARunFolderListsItsCheckpointsNewestFirst) {
+  folder_.write("run.json", R"({"world_size": 2})");
+  folder_.write("metrics.jsonl", "{\"step\": 1}\n{\"step\": 2}\n{\"st");
+  const auto it = inspect_path(folder_.path());
+  EXPECT_EQ(it["kind"], "run");
+  EXPECT_EQ(it["run"]["world_size"], 2);
+  EXPECT_EQ(it["last_metrics"]["step"], 2);
+  EXPECT_EQ(it["checkpoints"][0]["step"], 2);
+  EXPECT_EQ(it["checkpoints"][1]["verified"], true);
+  EXPECT_NE(inspection_text(it).find("world_size"), std::string::npos);
+}
+
+TEST(Inspect, ABaseModelTellsArchitectureAndParameters) {
+  const TempFolder folder;
+  folder.write("config.json", R"({"model_type": "llama", "hidden_size": 64})");
+  write_safetensors(folder.file("model.safetensors"), {{"w", at::ones({5, 5})}}, {});
+  const auto it = inspect_path(folder.path());
+  EXPECT_EQ(it["kind"], "base_model");
+  EXPECT_EQ(it["model_type"], "llama");
+  EXPECT_EQ(it["parameters"], 25);
+  EXPECT_NE(inspection_text(it).find("llama"), std::string::npos);
+}
+
+TEST(Inspect, AnHdf5PartTellsSamplesTokensAndWhatItWasMadeFrom) {
+  const TempFolder folder;
+  const std::string path = folder.file("part-0000.h5");
+  write_part(path, {.source_sha256 = "abc", .max_seq_length = 16},
+             {.tokens = {5, 6, 7}, .loss_mask = {0, 1, 1}, .offsets = {0, 2, 3}},
+             /*vocab_size=*/10);
+  const auto it = inspect_path(path);
+  EXPECT_EQ(it["kind"], "hdf5_part");
+  EXPECT_EQ(it["num_samples"], 2);
+  EXPECT_EQ(it["num_tokens"], 3);
+  EXPECT_EQ(it["max_seq_length"], 16);
+  EXPECT_EQ(it["source_sha256"], "abc");
+  EXPECT_NE(inspection_text(it).find("num_samples"), std::string::npos);
+}
+
+TEST(Inspect, PreparedDataListsItsParts) {
+  const TempFolder folder;
+  write_part(folder.file("part-0000.h5"), {.max_seq_length = 16},
+             {.tokens = {5}, .loss_mask = {1}, .offsets = {0, 1}}, 10);
+  const Manifest manifest{
+      "f1", {{"format", "text"}}, {summarise_part(folder.file("part-0000.h5"))}};
+  folder.write("manifest.json", manifest_text(manifest));
+  const auto it = inspect_path(folder.path());
+  EXPECT_EQ(it["kind"], "prepared");
+  EXPECT_EQ(it["fingerprint"], "f1");
+  EXPECT_EQ(it["parts"][0]["file"], "part-0000.h5");
+  EXPECT_NE(inspection_text(it).find("1 samples, 1 tokens"), std::string::npos);
+}
+
+TEST(Inspect, SaysWhatItDoesNotKnow) {
+  const TempFolder folder;
+  EXPECT_EQ(error_text<ConfigError>([&] { inspect_path(folder.file("none")); }),
+            folder.file("none") + ": no such file or folder");
+  EXPECT_EQ(error_text<ConfigError>([&] { inspect_path(folder.path()); }),
+            folder.path() +
+                "/: holds nothing that lora-dist knows, expected a run, a checkpoint, an adapter, "
+                "a base model or prepared data");
+  const std::string gguf = folder.write("m.gguf", "GGUF\x03");
+  EXPECT_EQ(error_text<ModelError>([&] { inspect_path(gguf); }),
+            gguf + ": inspecting GGUF files is not available yet; inspect a safetensors file");
+}
+
+}  // namespace
+}  // namespace lora_dist

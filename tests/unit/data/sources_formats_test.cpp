@@ -1,0 +1,184 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "data/sources/source.hpp"
+#include "tests/support/temp_folder.hpp"
+
+namespace lora_dist {
+
+void PrintTo(const Message& message, std::ostream* out) {
+  *out << message.role << ": " << message.content;
+}
+bool operator==(const Message& a, const Message& b) {
+  return a.role == b.role && a.content == b.content;
+}
+
+namespace {
+
+using testing::ElementsAre;
+
+std::vector<Record> read_all(const std::string& path, const std::string& format = "auto") {
+  const std::string resolved = find_sources(path, format).format;
+  const auto source = open_source(path, resolved);
+  std::vector<Record> records;
+  while (auto record = source->next()) records.push_back(std::move(*record));
+  return records;
+}
+
+std::string error_of(const std::string& path, const std::string& format = "auto") {
+  try {
+    read_all(path, format);
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(AlpacaSource, ReadsTheResumeRecordOfTheBrief) {
+  const TempFolder folder;
+  const std::string path = folder.write(
+      "train.jsonl",
+      R"({ "instruction": "请根据'自然语言处理研究员'岗位要求,优化以下简历段落", "input": "负责文本分类模型开发,使用BERT进行微调...", "output": "建议具体说明数据规模(如‘在10万条标注语料上’)、评估指标(如‘准确率达92%’),并补充对比实验设计" })");
+  EXPECT_EQ(find_sources(path, "auto").format, "alpaca");
+  const std::vector<Record> records = read_all(path);
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_THAT(
+      records[0].messages,
+      ElementsAre(Message{"user",
+                          "请根据'自然语言处理研究员'岗位要求,优化以下简历段落\n"
+                          "负责文本分类模型开发,使用BERT进行微调..."},
+                  Message{"assistant",
+                          "建议具体说明数据规模(如‘在10万条标注语料上’)、评估指标(如‘准确率达92%’),"
+                          "并补充对比实验设计"}));
+  EXPECT_EQ(records[0].where, path + ":1");
+}
+
+TEST(AlpacaSource, TakesSynonymsSystemAndHistory) {
+  const TempFolder folder;
+  const auto records = read_all(folder.write("a.json",
+                                             R"([{"question": "q", "answer": "a"},
+          {"system": "s", "history": [["h1", "h2"]], "prompt": "p", "input": "", "completion": "c"}])"));
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_THAT(records[0].messages, ElementsAre(Message{"user", "q"}, Message{"assistant", "a"}));
+  EXPECT_THAT(records[1].messages,
+              ElementsAre(Message{"system", "s"}, Message{"user", "h1"}, Message{"assistant", "h2"},
+                          Message{"user", "p"}, Message{"assistant", "c"}));
+}
+
+TEST(AlpacaSource, NamesTheFieldThatIsMissingAndItsMisspelling) {
+  const TempFolder folder;
+  const std::string lines = R"({"instruction": "i", "output": "o"})"
+                            "\n\n";
+  const std::string missing =
+      folder.write("a.jsonl", lines + R"({"input": "x", "instruction": "i"})");
+  EXPECT_EQ(error_of(missing), missing + ":3: keys input, instruction; expected also 'output'");
+  const std::string misspelt =
+      folder.write("b.jsonl", lines + R"({"instruction": "i", "outptu": "o"})");
+  EXPECT_EQ(error_of(misspelt), misspelt +
+                                    ":3: keys instruction, outptu; expected also 'output'; is "
+                                    "'outptu' meant to be 'output'?");
+  const std::string wrong_type = folder.write("c.jsonl", R"({"instruction": "i", "output": 3})");
+  EXPECT_EQ(error_of(wrong_type), wrong_type + ":1: 'output' is a number, expected a string");
+}
+
+TEST(MessagesSource, ReadsRolesOfBothSpellings) {
+  const TempFolder folder;
+  const auto records = read_all(folder.write(
+      "m.jsonl",
+      R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": [{"type": "text", "text": "a"}]}]})"
+      "\n"
+      R"({"system": "be kind", "conversations": [{"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "never answered"}]})"
+      "\n"
+      R"({"prompt": [{"role": "user", "content": "p"}], "completion": [{"role": "assistant", "content": "c"}]})"));
+  ASSERT_EQ(records.size(), 3u);
+  EXPECT_THAT(records[0].messages,
+              ElementsAre(Message{"system", "s"}, Message{"user", "u"}, Message{"assistant", "a"}));
+  EXPECT_THAT(records[1].messages, ElementsAre(Message{"system", "be kind"}, Message{"user", "u"},
+                                               Message{"assistant", "a"}));
+  EXPECT_THAT(records[2].messages, ElementsAre(Message{"user", "p"}, Message{"assistant", "c"}));
+}
+
+TEST(MessagesSource, RefusesToolsAndConversationsWithoutAnAnswer) {
+  const TempFolder folder;
+  const std::string tool =
+      folder.write("t.jsonl", R"({"messages": [{"role": "tool", "content": "x"}]})");
+  EXPECT_EQ(
+      error_of(tool),
+      tool +
+          ":1: role 'tool', expected system, user or assistant; turns of tools are not supported");
+  const std::string open =
+      folder.write("o.jsonl", R"({"messages": [{"role": "user", "content": "x"}]})");
+  EXPECT_EQ(
+      error_of(open),
+      open + ":1: a conversation without an assistant turn, expected at least one answer to learn");
+}
+
+TEST(TokenizedSource, TakesUnshiftedLabelsAndLeavesPaddingOut) {
+  const TempFolder folder;
+  const auto records = read_all(folder.write(
+      "t.jsonl",
+      R"({"input_ids": [0, 0, 5, 6, 7], "labels": [-100, -100, -100, 6, 7], "attention_mask": [0, 0, 1, 1, 1]})"
+      "\n"
+      R"({"input_ids": [8, 9]})"));
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_THAT(records[0].tokens.ids, ElementsAre(5, 6, 7));
+  EXPECT_THAT(records[0].tokens.loss_mask, ElementsAre(0, 1, 1));
+  EXPECT_THAT(records[1].tokens.ids, ElementsAre(8, 9));
+  EXPECT_THAT(records[1].tokens.loss_mask, ElementsAre(1, 1));
+}
+
+TEST(TokenizedSource, RefusesShiftedLabelsAndUnequalLengths) {
+  const TempFolder folder;
+  const std::string shifted =
+      folder.write("s.jsonl", R"({"input_ids": [5, 6], "labels": [6, -100]})");
+  EXPECT_EQ(
+      error_of(shifted),
+      shifted + ":1: labels[0] = 6, expected 5 (the id there) or -100; labels are not shifted");
+  const std::string uneven = folder.write("u.jsonl", R"({"input_ids": [5, 6], "labels": [5]})");
+  EXPECT_EQ(error_of(uneven),
+            uneven + ":1: 'labels' has 1 entries, expected 2, as 'input_ids' has");
+  const std::string negative = folder.write("n.jsonl", R"({"input_ids": [5, -1]})");
+  EXPECT_EQ(error_of(negative), negative + ":1: input_ids[1] = -1, expected a token id");
+}
+
+TEST(TextSources, ReadRecordsLinesAndWholeDocuments) {
+  const TempFolder folder;
+  EXPECT_EQ(read_all(folder.write("t.jsonl", R"({"text": "one"})")).at(0).text, "one");
+  const std::string plain = folder.write("p.txt",
+                                         "\xEF\xBB\xBF"
+                                         "first line\r\n\n  second: line\n");
+  EXPECT_EQ(find_sources(plain, "auto").format, "lines");
+  const auto lines = read_all(plain);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0].text, "first line");
+  EXPECT_EQ(lines[1].text, "second: line");
+  EXPECT_EQ(lines[1].where, plain + ":3");
+  const auto document = read_all(plain, "document");
+  ASSERT_EQ(document.size(), 1u);
+  EXPECT_EQ(document[0].text, "first line\r\n\n  second: line");
+}
+
+TEST(CsvRecords, AreReadByTheirHeader) {
+  const TempFolder folder;
+  const auto records = read_all(folder.write(
+      "t.csv",
+      "instruction,output\n\"say \"\"hi\"\", twice\",\"hi\nhi\"\nplain,unquoted, with a comma\n"));
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_THAT(records[0].messages,
+              ElementsAre(Message{"user", "say \"hi\", twice"}, Message{"assistant", "hi\nhi"}));
+  EXPECT_THAT(records[1].messages, ElementsAre(Message{"user", "plain"},
+                                               Message{"assistant", "unquoted, with a comma"}));
+}
+
+TEST(PreferenceRecords, AreRefusedWhateverElseTheyHold) {
+  const TempFolder folder;
+  const std::string path =
+      folder.write("p.jsonl", R"({"prompt": "p", "chosen": "c", "rejected": "r"})");
+  EXPECT_THAT(error_of(path),
+              testing::StartsWith(
+                  path + ":1: a preference record ('chosen', 'rejected'), expected one answer"));
+}
+
+}  // namespace
+}  // namespace lora_dist

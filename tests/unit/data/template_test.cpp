@@ -1,0 +1,129 @@
+// Prompt templates on a tokenizer of single characters, where every id can be read. Real families:
+// golden/templates_test.
+#include "data/templates/template.hpp"
+
+#include <algorithm>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "tests/support/temp_folder.hpp"
+
+namespace lora_dist {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// Printable ASCII and newline, one token each (id = character), "ab" (128) and "\nb" (129) merged,
+/// <s> 1 before a text, </s> 2 behind it.
+class LetterTemplates : public testing::Test {
+ protected:
+  LetterTemplates() {
+    nlohmann::json file = nlohmann::json::parse(R"({
+      "added_tokens": [{"id": 1, "content": "<s>", "normalized": false}, {"id": 2, "content": "</s>", "normalized": false}],
+      "post_processor": {"type": "TemplateProcessing",
+                         "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}],
+                         "special_tokens": {"<s>": {"ids": [1]}, "</s>": {"ids": [2]}}},
+      "model": {"type": "BPE", "vocab": {"\n": 10, "ab": 128, "\nb": 129}, "merges": ["a b", "\n b"]}})");
+    for (char c = ' '; c <= '~'; ++c)
+      file["model"]["vocab"][std::string(1, c)] = static_cast<int>(c);
+    folder_.write("tokenizer.json", file.dump());
+    folder_.write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>"})");
+    tokenizer_ = load_tokenizer(folder_.path());
+  }
+
+  Tokens train(const std::string& name, const std::vector<Message>& messages,
+               bool train_on_prompt = false) {
+    return make_template(name, *tokenizer_)
+        ->encode_training(messages, *tokenizer_, train_on_prompt);
+  }
+  std::string error(const std::string& name, const std::vector<Message>& messages) {
+    try {
+      train(name, messages);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+};
+
+TEST_F(LetterTemplates, PlainLearnsTheNewlineTheAnswerAndOneEos) {
+  const Tokens tokens = train("plain", {{"user", "x"}, {"assistant", "y"}});
+  EXPECT_THAT(tokens.ids, ElementsAre(1, 'x', '\n', 'y', 2));
+  EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 0, 1, 1, 1));
+}
+
+TEST_F(LetterTemplates, PlainPutsEosBehindEveryAnswer) {
+  const Tokens tokens = train(
+      "plain",
+      {{"system", "s"}, {"user", "x", "i"}, {"assistant", "y"}, {"user", "z"}, {"assistant", ""}});
+  EXPECT_THAT(tokens.ids,
+              ElementsAre(1, 's', '\n', 'x', '\n', 'i', '\n', 'y', 2, '\n', 'z', '\n', 2));
+  EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1));
+}
+
+TEST_F(LetterTemplates, TheTokenOnTheBorderOfAnAnswerIsLearnt) {
+  const Tokens tokens = train(
+      "alpaca", {{"user", "x"}, {"assistant", "by"}});  // "...Response:\n" + "by" meet in "\nb"
+  EXPECT_THAT(std::vector<TokenId>(tokens.ids.end() - 4, tokens.ids.end()),
+              ElementsAre(':', 129, 'y', 2));
+  EXPECT_THAT(std::vector<uint8_t>(tokens.loss_mask.end() - 4, tokens.loss_mask.end()),
+              ElementsAre(0, 1, 1, 1));
+  EXPECT_EQ(std::count(tokens.loss_mask.begin(), tokens.loss_mask.end(), 1), 3);
+}
+
+TEST_F(LetterTemplates, TextIsLearntButForBos) {
+  const Tokens tokens = encode_text("cab", *tokenizer_);
+  EXPECT_THAT(tokens.ids, ElementsAre(1, 'c', 128, 2));
+  EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 1, 1, 1));
+}
+
+TEST_F(LetterTemplates, StopIdsAreEosAndTheEndOfTurnThatExists) {
+  EXPECT_THAT(make_template("alpaca", *tokenizer_)->stop_ids(*tokenizer_), ElementsAre(2));
+  EXPECT_THAT(make_template("chatml", *tokenizer_)->stop_ids(*tokenizer_),
+              ElementsAre(2));  // no <|im_end|> here
+}
+
+TEST_F(LetterTemplates, AutoIsAlpacaWithoutAChatTemplate) {
+  EXPECT_EQ(make_template("auto", *tokenizer_)->name(), "alpaca");
+}
+
+TEST_F(LetterTemplates, AnUnknownNameIsAnsweredWithTheKnownOnes) {
+  try {
+    make_template("chatlm", *tokenizer_);
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(),
+                 "template: unknown template 'chatlm'; did you mean 'chatml'? known: auto, alpaca, "
+                 "chatml, gemma, llama2, "
+                 "llama3, phi3, plain");
+  }
+}
+
+TEST_F(LetterTemplates, TurnsOutOfOrderAreNamed) {
+  EXPECT_EQ(error("alpaca", {{"assistant", "y"}}),
+            "messages[0]: a turn of 'assistant', expected one of user");
+  EXPECT_EQ(error("llama2", {{"user", "x"}, {"user", "x"}}),
+            "messages[1]: a turn of 'user', expected one of assistant");
+  EXPECT_EQ(error("plain", {{"user", "x"}}),
+            "messages[1]: the conversation ends, expected a last turn of assistant");
+  EXPECT_THAT(error("gemma", {}), HasSubstr("the conversation ends"));
+}
+
+TEST_F(LetterTemplates, EveryTemplateHasItsOwnFingerprint) {
+  std::vector<std::string> seen;
+  for (const char* name : {"alpaca", "chatml", "gemma", "llama2", "llama3", "phi3", "plain"}) {
+    const std::string fingerprint = make_template(name, *tokenizer_)->sha256();
+    EXPECT_EQ(fingerprint.size(), 64u);
+    EXPECT_THAT(seen, testing::Not(testing::Contains(fingerprint))) << name;
+    seen.push_back(fingerprint);
+  }
+}
+
+}  // namespace
+}  // namespace lora_dist
