@@ -1,4 +1,5 @@
-// The registry of gradient reducers: tree (order-free sums, the default) and all_reduce (the backend's own order).
+// The registry of gradient reducers: tree (order-free sums, the default) and all_reduce (the
+// backend's own order).
 #pragma once
 
 #include <functional>

@@ -1,0 +1,140 @@
+// Open MPI, on host memory. Non-blocking collectives polled against a deadline: a peer that does
+// not come ends in an error and not in a hang. Own duplicate of MPI_COMM_WORLD, so that nobody
+// else's messages meet ours.
+//
+// An operation that was given up stays with MPI, which cannot cancel a collective: its tensors are
+// kept until the process leaves. There is no way to tell the peers in MPI 3; they hear of it when
+// this process leaves with an error and mpirun ends the job, at the latest by their own limit.
+#include "core/error.hpp"
+#include "dist/backends/checked_communicator.hpp"
+#include "dist/backends/mpi_session.hpp"
+
+namespace lora_dist {
+namespace {
+
+constexpr int64_t kLargestCount = 1 << 30;  // elements of one reduction; MPI 3 counts in int
+
+class MpiPending final : public Pending {
+ public:
+  explicit MpiPending(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {}
+  ~MpiPending() override {
+    if (complete_) return;
+    new std::vector<at::Tensor>(std::move(tensors_));  // MPI may still write there
+    block_.release();
+  }
+
+  bool wait_until(Deadline deadline) override {
+    complete_ = complete_ || wait_for_requests(requests_, deadline);
+    return complete_;
+  }
+  MPI_Request* add_request() {
+    requests_.push_back(MPI_REQUEST_NULL);
+    return &requests_.back();
+  }
+  /// Kept as long as the operation: Open MPI's non-blocking collectives read the datatype while
+  /// they run.
+  const ByteBlock& block(int64_t bytes) {
+    block_ = std::make_unique<ByteBlock>(bytes);
+    return *block_;
+  }
+
+ private:
+  std::vector<at::Tensor> tensors_;
+  std::unique_ptr<ByteBlock> block_;
+  std::vector<MPI_Request> requests_;
+  bool complete_ = false;
+};
+
+MPI_Datatype mpi_type(at::ScalarType dtype) {
+  if (dtype == at::kFloat) return MPI_FLOAT;
+  if (dtype == at::kDouble) return MPI_DOUBLE;
+  return MPI_INT64_T;
+}
+
+class MpiTransport final : public Transport {
+ public:
+  MpiTransport(std::shared_ptr<MpiSession> session, Deadline deadline)
+      : session_(std::move(session)) {
+    std::vector<MPI_Request> request(1);
+    mpi_check(MPI_Comm_idup(MPI_COMM_WORLD, &comm_, &request[0]), "MPI_Comm_idup");
+    if (!wait_for_requests(request, deadline))
+      throw TransportError("not all ranks came to MPI_Comm_idup");
+    mpi_check(MPI_Comm_size(comm_, &world_size_), "MPI_Comm_size");
+  }
+
+  std::string_view name() const override { return "mpi"; }
+
+  std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline) override {
+    auto pending = std::make_unique<MpiPending>(std::vector{tensor});
+    const ByteBlock& block = pending->block(tensor.nbytes());
+    mpi_check(MPI_Ibcast(tensor.data_ptr(), block.count(), block.type(), root, comm_,
+                         pending->add_request()),
+              "MPI_Ibcast");
+    return pending;
+  }
+
+  std::unique_ptr<Pending> all_reduce(at::Tensor tensor, Deadline) override {
+    auto pending = std::make_unique<MpiPending>(std::vector{tensor});
+    char* data = static_cast<char*>(tensor.data_ptr());
+    for (int64_t first = 0; first < tensor.numel(); first += kLargestCount) {
+      const auto count = static_cast<int>(std::min(kLargestCount, tensor.numel() - first));
+      mpi_check(
+          MPI_Iallreduce(MPI_IN_PLACE, data + first * tensor.element_size(), count,
+                         mpi_type(tensor.scalar_type()), MPI_SUM, comm_, pending->add_request()),
+          "MPI_Iallreduce");
+    }
+    return pending;
+  }
+
+  std::unique_ptr<Pending> all_gather(at::Tensor output, at::Tensor input, Deadline) override {
+    auto pending = std::make_unique<MpiPending>(std::vector{output, input});
+    const ByteBlock& row = pending->block(input.nbytes());
+    mpi_check(MPI_Iallgather(input.data_ptr(), row.count(), row.type(), output.data_ptr(),
+                             row.count(), row.type(), comm_, pending->add_request()),
+              "MPI_Iallgather");
+    return pending;
+  }
+
+  std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input, Deadline) override {
+    auto pending = std::make_unique<MpiPending>(std::vector{output, input});
+    const ByteBlock& row = pending->block(static_cast<int64_t>(input.nbytes()) / world_size_);
+    mpi_check(MPI_Ialltoall(input.data_ptr(), row.count(), row.type(), output.data_ptr(),
+                            row.count(), row.type(), comm_, pending->add_request()),
+              "MPI_Ialltoall");
+    return pending;
+  }
+
+  std::unique_ptr<Pending> barrier(Deadline) override {
+    auto pending = std::make_unique<MpiPending>(std::vector<at::Tensor>{});
+    mpi_check(MPI_Ibarrier(comm_, pending->add_request()), "MPI_Ibarrier");
+    return pending;
+  }
+
+  void abandon(const std::string&) override { session_->leave_without_finalizing(); }
+
+ private:
+  std::shared_ptr<MpiSession> session_;
+  MPI_Comm comm_ = MPI_COMM_NULL;  // lives as long as MPI
+  int world_size_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_mpi_backend(const BackendOptions& options) {
+  try {
+    return std::make_unique<CheckedCommunicator>(
+        std::make_unique<MpiTransport>(MpiSession::join(options.world),
+                                       deadline_in(options.startup_timeout_s)),
+        options);
+  } catch (const TransportError& error) {
+    throw CommError({.where = fmt::format("[rank {}/{} {}] mpi", options.world.rank,
+                                          options.world.world_size, options.world.host),
+                     .found = fmt::format(
+                         "the ranks did not come together within {:g} s (startup_timeout_s) [{}]",
+                         options.startup_timeout_s, error.what()),
+                     .expected = {},
+                     .fix = "look at the other ranks' logs"});
+  }
+}
+
+}  // namespace lora_dist

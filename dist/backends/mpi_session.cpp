@@ -1,0 +1,127 @@
+#include "dist/backends/mpi_session.hpp"
+
+#include <sched.h>
+
+#include <exception>
+#include <thread>
+
+#include "core/error.hpp"
+
+namespace lora_dist {
+namespace {
+
+constexpr double kFinalizeTimeoutS = 10;  // reliability 8
+// A message of a few megabytes is through in this time when the peers are there; who waits longer
+// waits for a peer's arithmetic and should leave it the core.
+constexpr auto kBusyWait = std::chrono::milliseconds(5);
+constexpr auto kNap = std::chrono::microseconds(50);
+
+void require_same_world(const WorldInfo& world) {
+  int rank = 0, size = 0;
+  mpi_check(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
+  mpi_check(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
+  if (rank == world.rank && size == world.world_size) return;
+  throw ConfigError({.where = "environment",
+                     .found = fmt::format("{} says rank {} of {}, MPI says rank {} of {}",
+                                          world.launcher, world.rank, world.world_size, rank, size),
+                     .expected = {},
+                     .fix = "start with mpirun or `srun --mpi=pmix`, or use backend: gloo"});
+}
+
+}  // namespace
+
+void mpi_check(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw TransportError(fmt::format("{} failed [{}]", call, std::string_view(text, length)));
+}
+
+std::shared_ptr<MpiSession> MpiSession::join(const WorldInfo& world) {
+  static std::weak_ptr<MpiSession> current;  // MPI itself belongs to the process
+  std::shared_ptr<MpiSession> session = current.lock();
+  if (!session) current = session = std::shared_ptr<MpiSession>(new MpiSession);
+  require_same_world(world);
+  return session;
+}
+
+MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
+  int already = 0, provided = 0;
+  MPI_Initialized(&already);
+  LD_CHECK(!already, "MPI was finalized in this process and cannot start again");
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
+  LD_CHECK(provided >= MPI_THREAD_SERIALIZED, "this MPI library has no thread support");
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+}
+
+MpiSession::~MpiSession() {
+  if (!finalize_ || std::uncaught_exceptions() > exceptions_at_start_) return;
+  std::vector<MPI_Request> farewell(1);
+  try {
+    mpi_check(MPI_Ibarrier(MPI_COMM_WORLD, &farewell[0]), "MPI_Ibarrier");
+    if (!wait_for_requests(farewell, deadline_in(kFinalizeTimeoutS))) return;
+  } catch (const TransportError&) {
+    return;
+  }
+  MPI_Finalize();
+}
+
+std::string MpiSession::broadcast_text(std::string text, Deadline deadline) {
+  std::vector<MPI_Request> request(1);
+  int64_t size = static_cast<int64_t>(text.size());
+  mpi_check(MPI_Ibcast(&size, 1, MPI_INT64_T, 0, MPI_COMM_WORLD, &request[0]), "MPI_Ibcast");
+  if (!wait_for_requests(request, deadline)) throw TransportError("rank 0 was not heard");
+  text.resize(size);
+  mpi_check(
+      MPI_Ibcast(text.data(), static_cast<int>(size), MPI_BYTE, 0, MPI_COMM_WORLD, &request[0]),
+      "MPI_Ibcast");
+  if (!wait_for_requests(request, deadline)) throw TransportError("rank 0 was not heard");
+  return text;
+}
+
+bool wait_for_requests(std::vector<MPI_Request>& requests, Deadline deadline) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (;;) {
+    int complete = 0;
+    mpi_check(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &complete,
+                          MPI_STATUSES_IGNORE),
+              "MPI_Testall");
+    if (complete) return true;
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= deadline) return false;
+    if (now - begin < kBusyWait) {
+      sched_yield();
+    } else {
+      std::this_thread::sleep_for(kNap);
+    }
+  }
+}
+
+ByteBlock::ByteBlock(int64_t bytes, int64_t largest_count) {
+  if (bytes <= largest_count) {
+    count_ = static_cast<int>(bytes);
+    return;
+  }
+  // blocks x largest_count bytes, then the rest: one struct of two parts, sent once.
+  const int64_t num_blocks = bytes / largest_count, rest = bytes % largest_count;
+  MPI_Datatype block, blocks;
+  mpi_check(MPI_Type_contiguous(static_cast<int>(largest_count), MPI_BYTE, &block),
+            "MPI_Type_contiguous");
+  mpi_check(MPI_Type_contiguous(static_cast<int>(num_blocks), block, &blocks),
+            "MPI_Type_contiguous");
+  int lengths[] = {1, static_cast<int>(rest)};
+  MPI_Aint offsets[] = {0, static_cast<MPI_Aint>(num_blocks * largest_count)};
+  MPI_Datatype parts[] = {blocks, MPI_BYTE};
+  mpi_check(MPI_Type_create_struct(2, lengths, offsets, parts, &type_), "MPI_Type_create_struct");
+  mpi_check(MPI_Type_commit(&type_), "MPI_Type_commit");
+  MPI_Type_free(&block);
+  MPI_Type_free(&blocks);
+  count_ = 1;
+}
+
+ByteBlock::~ByteBlock() {
+  if (type_ != MPI_BYTE) MPI_Type_free(&type_);
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,61 @@
+// What one backend writes: five bare collectives that can be waited for with a deadline.
+//
+// No counting, no numbering, no messages for people: checked_communicator adds these once for all
+// backends. Arguments have been checked before they arrive here: host tensors, contiguous, not
+// empty, world_size of at least 2, all_reduce on float32, float64 or int64 only. Copies (all but
+// all_reduce) may be made bytewise.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lora_dist {
+
+using Deadline = std::chrono::steady_clock::time_point;
+Deadline deadline_in(double seconds);
+/// Never negative.
+double seconds_until(Deadline deadline);
+
+/// A library's call failed or a peer is gone; the text is the library's own.
+class TransportError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A collective under way. Destroying one that is not complete leaves its tensors alive as long as
+/// the library may still touch them.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+  /// False when the deadline passed first. Errors  TransportError.
+  virtual bool wait_until(Deadline deadline) = 0;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual std::string_view name() const = 0;
+
+  virtual std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline deadline) = 0;
+  virtual std::unique_ptr<Pending> all_reduce(at::Tensor tensor, Deadline deadline) = 0;
+  virtual std::unique_ptr<Pending> all_gather(at::Tensor output, at::Tensor input,
+                                              Deadline deadline) = 0;
+  virtual std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input,
+                                              Deadline deadline) = 0;
+  virtual std::unique_ptr<Pending> barrier(Deadline deadline) = 0;
+
+  /// Ranks that had not arrived when an operation of this rank timed out, where the library can
+  /// tell.
+  virtual std::vector<int> missing_ranks() const { return {}; }
+
+  /// After a time-out, an error or Communicator::abort: nothing further is started, and nothing is
+  /// torn down that would wait for a peer. Tells the peers where the library can; the others hear
+  /// of it when this process leaves.
+  virtual void abandon(const std::string& reason) = 0;
+};
+
+}  // namespace lora_dist
