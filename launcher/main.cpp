@@ -1,1 +1,14 @@
-int main() { return 0; }
+// The program: find out which rank this is, run the command, leave with its exit code.
+#include "core/log.hpp"
+#include "core/world.hpp"
+#include "launcher/command_line.hpp"
+#include "launcher/environments/environment.hpp"
+#include "launcher/failure.hpp"
+
+int main(int argc, char** argv) {
+  return lora_dist::run_guarded([&] {
+    const lora_dist::WorldInfo world = lora_dist::detect_world();
+    lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});
+    return lora_dist::run_command_line({argv + 1, argv + argc});
+  });
+}

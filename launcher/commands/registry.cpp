@@ -11,7 +11,7 @@ const Registry<CommandEntry>& commands() {
 #define LORA_DIST_COMMAND(name, help) {#name, CommandEntry{help, make_##name##_command}},
 #include "launcher/commands/commands.def"
 #undef LORA_DIST_COMMAND
-  });
+                                                          });
   return registry;
 }
 

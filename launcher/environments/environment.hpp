@@ -6,25 +6,56 @@
 #include <string>
 #include <vector>
 
+#include "core/config.hpp"
 #include "core/registry.hpp"
 #include "core/world.hpp"
+#include "dist/backends/backend.hpp"
 
 namespace lora_dist {
 
-/// One way to be started: answers nothing where its variables are not set. Errors  ConfigError: set but inconsistent.
+/// One way to be started: answers nothing where its variables are not set. Errors  ConfigError: set
+/// but inconsistent.
 using EnvironmentDetector = std::function<std::optional<WorldInfo>()>;
-const Registry<EnvironmentDetector>& environments();  // in the order of detection: mpirun, slurm, torchrun, alone
+const Registry<EnvironmentDetector>&
+environments();  // in the order of detection: mpirun, slurm, torchrun, alone
 
 /// Design 1.6. The first detector that answers; alone always does.
 WorldInfo detect_world();
+
+/// Name of the backend that `auto` stands for: local when alone, gloo under torchrun, else mpi. A
+/// world of one is `local` whatever was asked for, so that MPI is never touched.
+std::string choose_backend(const WorldInfo& world, const std::string& asked);
+
+/// Limits of the config, and what gloo needs to know from the environment.
+BackendOptions backend_options(const WorldInfo& world, const DistributionConfig& config);
+
+/// Cores (hardware threads) that this process may run on.
+int num_available_cores();
+/// The part of them that is this rank's. At least 1.
+int share_of_cores(const WorldInfo& world);
 
 struct LaunchRequest {
   int num_ranks = 1;
   std::string hosts;     // "a:8,b:8", empty: this host
   std::string hostfile;  // path, or empty
 };
-/// Runs this program's command line again under mpirun (without --ranks, --hosts, --hostfile), forwards signals as
-/// USR1, waits and returns its exit code. Errors  ConfigError: mpirun not found, with what to install.
+/// Runs this program's command line (`arguments`, argv without argv[0]) again under mpirun, without
+/// --ranks, --hosts and --hostfile; waits and returns the ranks' exit code. TERM, INT and HUP reach
+/// the ranks as USR1, a stop request, because mpirun's own TERM leaves them one second; the second
+/// TERM or INT ends mpirun at once. 130 instead of 75 when the stop was asked for with INT.
+///
+/// Errors  ConfigError: mpirun not found, with what to install.
 int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string>& arguments);
+
+/// What run_under_mpirun looks up before it builds a command.
+struct LaunchSite {
+  std::string program;             // path of this binary
+  int num_cores = 1;               // of this host
+  bool is_root = false;            // mpirun refuses root without a word
+  bool hosts_are_managed = false;  // Slurm or the MPI Operator tells mpirun the hosts
+};
+/// The words that run_under_mpirun executes.
+std::vector<std::string> mpirun_command(const LaunchRequest& request, const LaunchSite& site,
+                                        const std::vector<std::string>& arguments);
 
 }  // namespace lora_dist

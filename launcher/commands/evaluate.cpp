@@ -1,0 +1,117 @@
+// lora-dist evaluate: loss and perplexity of a base, with adapters or without, on a data set.
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+
+#include "core/tasks/text_generation.hpp"
+#include "data/dataset.hpp"
+#include "data/sources/source.hpp"
+#include "dist/backends/backend.hpp"
+#include "launcher/commands/command.hpp"
+#include "launcher/run/base_model.hpp"
+
+namespace lora_dist {
+namespace {
+
+// Prepared parts of an evaluation live as long as the command.
+class ScratchFolder {
+ public:
+  ScratchFolder()
+      : path_(std::filesystem::temp_directory_path() /
+              fmt::format("lora-dist-evaluate-{}", getpid())) {}
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class EvaluateCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    app.add_option("--base", open_.base, "folder of the base model")->required();
+    app.add_option("--adapter", adapters_,
+                   "PATH or PATH:weight of an adapter; may be given several times");
+    app.add_option("--data", data_, "file or folder")->required();
+    app.add_option("--template", open_.template_name,
+                   "prompt layout; auto: the adapter's or the tokenizer's");
+    app.add_option("--data-format", format_, "auto, or the format of the records")
+        ->capture_default_str();
+    app.add_option("--max-seq-length", max_seq_length_, "longer samples are cut")
+        ->capture_default_str();
+    app.add_option("--batch-size", batch_size_, "samples at once")->capture_default_str();
+    app.add_option("--dtype", open_.dtype, "auto, bf16 or fp32")->capture_default_str();
+    app.add_option("--device", open_.device, "auto, cuda or cpu")->capture_default_str();
+    app.add_flag("--json", json_, "print one JSON object");
+  }
+
+  int run() override {
+    for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
+    open_.needs_tokenizer = find_sources(data_, format_).needs_tokenizer();
+    const OpenedModel model = open_model(open_);
+    const ScratchFolder scratch;
+    const auto alone = make_local_world(1, /*timeout_s=*/60);
+    const std::unique_ptr<Dataset> dataset =
+        prepare_dataset({.path = data_,
+                         .format = format_,
+                         .max_seq_length = max_seq_length_,
+                         .prepared_dir = scratch.path(),
+                         .vocab_size = model.decoder->spec().vocab_size},
+                        model.tokenizer.get(), model.prompt_template.get(), *alone.front());
+    report(*dataset, sum_of_losses(*model.decoder, *dataset));
+    return 0;
+  }
+
+ private:
+  double sum_of_losses(Decoder& decoder, Dataset& dataset) const {
+    const std::unique_ptr<Task> task = make_text_generation_task(decoder);
+    const std::unique_ptr<BatchStream> stream =
+        make_batch_stream(dataset, {.batch_size = batch_size_,
+                                    .slots_per_step = 1,
+                                    .epochs = 1,
+                                    .max_seq_length = max_seq_length_,
+                                    .shuffle = false,
+                                    .prefetch = false});
+    double sum = 0;
+    for (int64_t step = 1; step <= stream->num_steps(); ++step) {
+      const StepPlan plan = stream->plan(step);
+      for (const Slot& slot : plan.slots) sum += task->loss(stream->read(plan, slot));
+    }
+    return sum;
+  }
+
+  void report(const Dataset& dataset, double loss_sum) const {
+    const int64_t labels = dataset.stats().num_labels;
+    const double loss = loss_sum / static_cast<double>(labels);
+    if (json_) {
+      const nlohmann::ordered_json result = {{"loss", loss},
+                                             {"perplexity", std::exp(loss)},
+                                             {"tokens", labels},
+                                             {"samples", dataset.num_samples()}};
+      std::puts(result.dump().c_str());
+    } else {
+      std::printf("loss %.4f  perplexity %.3f  over %lld tokens of %lld samples\n", loss,
+                  std::exp(loss), static_cast<long long>(labels),
+                  static_cast<long long>(dataset.num_samples()));
+    }
+  }
+
+  OpenRequest open_;
+  std::vector<std::string> adapters_;
+  std::string data_, format_ = "auto";
+  int64_t max_seq_length_ = 2048, batch_size_ = 4;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_evaluate_command() { return std::make_unique<EvaluateCommand>(); }
+
+}  // namespace lora_dist

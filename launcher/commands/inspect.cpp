@@ -1,0 +1,38 @@
+// lora-dist inspect PATH [--json]
+#include "data/inspect/inspect.hpp"
+
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "data/json.hpp"
+#include "launcher/commands/command.hpp"
+
+namespace lora_dist {
+namespace {
+
+class InspectCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    app.add_option("path", path_, "safetensors file, adapter, checkpoint, run folder or base model")
+        ->required();
+    app.add_flag("--json", json_, "print one JSON value");
+  }
+
+  int run() override {
+    const auto inspection = inspect_path(path_);
+    const std::string text = json_ ? utf8_dump(inspection) + "\n" : inspection_text(inspection);
+    std::fputs(text.c_str(), stdout);
+    return 0;
+  }
+
+ private:
+  std::string path_;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_inspect_command() { return std::make_unique<InspectCommand>(); }
+
+}  // namespace lora_dist

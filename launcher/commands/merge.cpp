@@ -1,0 +1,69 @@
+// lora-dist merge: folds adapters into the base and writes it in the base's own format.
+#include <cstdio>
+#include <unordered_map>
+
+#include <CLI/CLI.hpp>
+
+#include "core/error.hpp"
+#include "data/weights/base_folder.hpp"
+#include "launcher/commands/command.hpp"
+#include "launcher/run/base_model.hpp"
+
+namespace lora_dist {
+namespace {
+
+at::ScalarType stored_dtype(const std::string& dtype, at::ScalarType original) {
+  if (dtype == "fp32") return at::kFloat;
+  if (dtype == "bf16") return at::kBFloat16;
+  if (dtype == "fp16") return at::kHalf;
+  return original;
+}
+
+class MergeCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    app.add_option("--base", open_.base, "folder of the base model")->required();
+    app.add_option("--adapter", adapters_,
+                   "PATH or PATH:weight of an adapter; may be given several times")
+        ->required();
+    app.add_option("--output", output_, "new folder for the merged model")->required();
+    app.add_option("--dtype", dtype_, "fp32, bf16 or fp16; default: as the base stores it")
+        ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}));
+  }
+
+  int run() override {
+    for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
+    open_.dtype = "fp32";  // deltas are summed in fp32 and rounded once
+    open_.device = "cpu";
+    open_.needs_tokenizer = false;
+    const OpenedModel model = open_model(open_);
+    std::unordered_map<std::string, const Linear*> adapted;
+    for (const Linear* linear : model.decoder->linears()) {
+      if (linear->has_adapter()) adapted[linear->name() + ".weight"] = linear;
+    }
+    NewBaseFolder folder{
+        .source_dir = open_.base, .output_dir = output_, .weights = model.files->weights()};
+    for (WeightInfo& weight : folder.weights) weight.dtype = stored_dtype(dtype_, weight.dtype);
+    folder.tensor = [&](size_t index) {
+      at::Tensor weight = model.files->acquire(index);
+      const auto linear = adapted.find(folder.weights[index].name);
+      if (linear != adapted.end()) weight = weight.to(at::kFloat) + linear->second->merged_delta();
+      return weight.to(folder.weights[index].dtype).contiguous();
+    };
+    write_base_folder(folder);
+    std::printf("merged %zu layers of %s into %s\n", adapted.size(), open_.base.c_str(),
+                output_.c_str());
+    return 0;
+  }
+
+ private:
+  OpenRequest open_;
+  std::vector<std::string> adapters_;
+  std::string output_, dtype_ = "auto";
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_merge_command() { return std::make_unique<MergeCommand>(); }
+
+}  // namespace lora_dist

@@ -1,0 +1,54 @@
+// lora-dist prepare: builds the HDF5 parts that training would build by itself. All ranks take
+// part.
+#include <cstdio>
+
+#include "core/models/model_families.hpp"
+#include "data/weights/base_folder.hpp"
+#include "launcher/commands/command.hpp"
+#include "launcher/config_file.hpp"
+#include "launcher/environments/environment.hpp"
+#include "launcher/run/run_data.hpp"
+#include "launcher/run/world.hpp"
+
+namespace lora_dist {
+namespace {
+
+class PrepareCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override { config_.declare(app); }
+
+  int run() override {
+    const Config config = config_.read();
+    require_training_keys(config);
+    const WorldInfo world = detect_world();
+    const std::unique_ptr<Communicator> communicator = join_world(config, world);
+    const std::string& base = config.model.base_model;
+    const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
+    std::unique_ptr<Tokenizer> tokenizer;
+    std::unique_ptr<PromptTemplate> prompt_template;
+    if (data_needs_tokenizer(config.data)) {
+      tokenizer = load_tokenizer(base);
+      prompt_template = make_template(config.data.chat_template, *tokenizer);
+    }
+    const RunData data = prepare_run_data(config, spec.vocab_size, tokenizer.get(),
+                                          prompt_template.get(), *communicator);
+    const DatasetStats& stats = data.train->stats();
+    if (world.rank == 0) {
+      std::printf(
+          "prepared %lld samples, %lld tokens, %lld learnt, %lld cut, in %s/%s\n",
+          static_cast<long long>(stats.num_samples), static_cast<long long>(stats.num_tokens),
+          static_cast<long long>(stats.num_labels), static_cast<long long>(stats.num_cut),
+          config.data.prepared_dir.c_str(), data.train->fingerprint().substr(0, 16).c_str());
+    }
+    return 0;
+  }
+
+ private:
+  ConfigOptions config_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_prepare_command() { return std::make_unique<PrepareCommand>(); }
+
+}  // namespace lora_dist

@@ -1,0 +1,63 @@
+// lora-dist train: the main job. Joins the ranks it was started with, starts them itself with
+// --ranks, or runs alone.
+#include <CLI/CLI.hpp>
+
+#include "core/error.hpp"
+#include "launcher/commands/command.hpp"
+#include "launcher/config_file.hpp"
+#include "launcher/environments/environment.hpp"
+#include "launcher/run/stop_signals.hpp"
+#include "launcher/run/training.hpp"
+
+namespace lora_dist {
+namespace {
+
+class TrainCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    config_.declare(app);
+    app.add_option("--ranks", launch_.num_ranks, "start this many ranks with mpirun")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--hosts", launch_.hosts, "where to start them: a:8,b:8");
+    app.add_option("--hostfile", launch_.hostfile, "the same from an Open MPI hostfile");
+    app.add_option("--allow-change", options_.allowed_changes,
+                   "resume although this key differs from the checkpoint's");
+    app.add_flag("--dry-run", dry_run_, "open model and data, print what would run, train nothing");
+  }
+
+  int run() override {
+    const Config config = config_.read();
+    require_training_keys(config);
+    const WorldInfo world = detect_world();
+    const bool start_ranks =
+        launch_.num_ranks > 1 || !launch_.hosts.empty() || !launch_.hostfile.empty();
+    if (start_ranks && world.launcher == "alone")
+      return run_under_mpirun(launch_, rank_arguments());
+    if (dry_run_) return dry_run(config, world);
+    return train(config, world, options_, watch_stop_signals());
+  }
+
+ private:
+  // This command line without what was only for starting the ranks.
+  std::vector<std::string> rank_arguments() const {
+    std::vector<std::string> arguments = {"train"};
+    for (const std::string& path : config_.paths)
+      arguments.insert(arguments.end(), {"--config", path});
+    for (const std::string& key : options_.allowed_changes)
+      arguments.insert(arguments.end(), {"--allow-change", key});
+    if (dry_run_) arguments.push_back("--dry-run");
+    arguments.insert(arguments.end(), config_.overrides.begin(), config_.overrides.end());
+    return arguments;
+  }
+
+  ConfigOptions config_;
+  LaunchRequest launch_;
+  TrainOptions options_;
+  bool dry_run_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_train_command() { return std::make_unique<TrainCommand>(); }
+
+}  // namespace lora_dist

@@ -1,0 +1,71 @@
+#include "launcher/config_file.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include <CLI/CLI.hpp>
+
+#include "core/error.hpp"
+#include "core/log.hpp"
+
+namespace lora_dist {
+namespace {
+
+void require_file(const std::string& path) {
+  std::error_code problem;
+  const auto status = std::filesystem::status(path, problem);
+  if (status.type() == std::filesystem::file_type::not_found)
+    throw ConfigError(
+        {.where = path, .found = "no such file", .fix = "give --config an existing YAML file"});
+  if (std::filesystem::is_directory(status))
+    throw ConfigError({.where = path, .found = "is a folder", .expected = "a YAML file"});
+  if (!std::filesystem::is_regular_file(status)) return;  // a pipe: `--config <(...)`
+  const auto bytes = static_cast<int64_t>(std::filesystem::file_size(path, problem));
+  if (!problem && bytes > kConfigBytes)
+    throw ConfigError({.where = path,
+                       .found = fmt::format("{} bytes, limit {}", bytes, kConfigBytes),
+                       .fix = "is this the data file?"});
+}
+
+ConfigText read_text(const std::string& path) {
+  require_file(path);
+  std::ifstream file(path, std::ios::binary);
+  // One byte more than allowed, so that parse_config sees when a pipe holds too much.
+  std::string text(static_cast<size_t>(kConfigBytes) + 1, '\0');
+  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file && !file.eof())
+    throw ConfigError({.where = path,
+                       .found = fmt::format("cannot be read ({})", std::strerror(errno)),
+                       .fix = "give --config a readable YAML file"});
+  text.resize(static_cast<size_t>(file.gcount()));
+  return {.where = path, .yaml = std::move(text)};
+}
+
+}  // namespace
+
+Config read_config(const std::vector<std::string>& paths,
+                   const std::vector<std::string>& overrides) {
+  std::vector<ConfigText> texts;
+  for (const std::string& path : paths) texts.push_back(read_text(path));
+  Config config = parse_config(texts, overrides);
+  for (const std::string& note : config.notes) log_info(note);
+  return config;
+}
+
+Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
+  return read_config(std::vector<std::string>{path}, overrides);
+}
+
+void ConfigOptions::declare(CLI::App& app) {
+  app.add_option("--config", paths, "YAML file; given again, a later file replaces keys")
+      ->required()
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+  app.add_option("overrides", overrides, "replaces a key of the file: lora_rank=16")
+      ->type_name("key=value");
+  app.footer(config_help());
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,36 @@
+#include "launcher/environments/environment.hpp"
+#include "launcher/environments/variables.hpp"
+
+namespace lora_dist {
+namespace {
+
+constexpr double kOneHostTimeoutS = 10, kSeveralHostsTimeoutS = 60;  // design 1.3, comm_timeout_s
+
+}  // namespace
+
+std::string choose_backend(const WorldInfo& world, const std::string& asked) {
+  if (world.world_size == 1) return "local";
+  if (asked != "auto") return asked;
+  return world.launcher == "torchrun" ? "gloo" : "mpi";
+}
+
+BackendOptions backend_options(const WorldInfo& world, const DistributionConfig& config) {
+  BackendOptions options;
+  options.world = world;
+  const bool one_host = world.local_world_size == world.world_size;
+  options.timeout_s = config.comm_timeout_s > 0 ? config.comm_timeout_s
+                      : one_host                ? kOneHostTimeoutS
+                                                : kSeveralHostsTimeoutS;
+  options.startup_timeout_s = config.startup_timeout_s;
+  // Both of these take lists; one device is enough for us.
+  const std::string interfaces = variable("GLOO_SOCKET_IFNAME").value_or("");
+  options.network_interface = interfaces.substr(0, interfaces.find(','));
+  // torchrun's agent keeps its store open for the ranks; each restart of them starts under keys of
+  // its own.
+  options.store_is_served = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  options.store_prefix =
+      fmt::format("/lora-dist/{}", variable("TORCHELASTIC_RESTART_COUNT").value_or("0"));
+  return options;
+}
+
+}  // namespace lora_dist

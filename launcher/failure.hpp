@@ -1,0 +1,33 @@
+// How a program that failed leaves: one line for the person, one exit code for the scheduler.
+//
+// The line appears once, whatever the number of ranks. Until the ranks have met they all see the
+// same request and fail alike, so rank 0 speaks for all; afterwards a failure belongs to the rank
+// that has it.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <string>
+
+namespace lora_dist {
+
+struct Failure {
+  int exit_code = 0;
+  std::string text;    // one line, without "error: "
+  std::string detail;  // for the log file; may be empty
+};
+
+/// The kind of an exception (design 1.5): Error has its own code, memory is 6, the rest is ours:
+/// 134.
+Failure describe_failure(const std::exception_ptr& exception);
+
+/// Whether this process tells the person about a failure.
+bool prints_errors();
+/// From here on each rank speaks for itself.
+void ranks_met();
+
+/// Runs `work` and returns its exit code. On an exception says what happened and ends the process
+/// at once with _exit: no collective, no teardown of a communicator that others may still hang in.
+int run_guarded(const std::function<int()>& work);
+
+}  // namespace lora_dist

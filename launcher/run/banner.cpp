@@ -1,0 +1,92 @@
+#include "launcher/run/banner.hpp"
+
+namespace lora_dist {
+namespace {
+
+std::string batch_arithmetic(const BannerFacts& facts) {
+  const StepsConfig& steps = facts.config.steps;
+  const int64_t global = steps.batch_size * facts.slots_per_step;
+  if (steps.global_batch_size) {
+    return fmt::format("{} samples = {} micro-batches of {} over {} rank{} (global_batch_size)",
+                       global, facts.slots_per_step, steps.batch_size, facts.world.world_size,
+                       facts.world.world_size == 1 ? "" : "s");
+  }
+  return fmt::format("{} samples = batch_size {} x gradient_accumulation_steps {} x {} rank{}",
+                     global, steps.batch_size, steps.gradient_accumulation_steps,
+                     facts.world.world_size, facts.world.world_size == 1 ? "" : "s");
+}
+
+std::string data_line(const BannerFacts& facts) {
+  std::string line = fmt::format(
+      "{}: {} samples, {} tokens, {} learnt, longest {}", facts.data_path, facts.num_train_samples,
+      count_text(facts.data.num_tokens), count_text(facts.data.num_labels), facts.data.longest);
+  if (facts.num_held_out > 0) line += fmt::format("; {} held out", facts.num_held_out);
+  if (facts.data.num_cut > 0)
+    line += fmt::format("; {} cut to max_seq_length {}", facts.data.num_cut,
+                        facts.config.data.max_seq_length);
+  if (facts.data.num_skipped > 0)
+    line += fmt::format("; {} broken records skipped", facts.data.num_skipped);
+  return line;
+}
+
+}  // namespace
+
+std::string bytes_text(int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= int64_t{1} << 30) return fmt::format("{:.2f} GiB", value / (1 << 30));
+  if (bytes >= 1 << 20) return fmt::format("{:.1f} MiB", value / (1 << 20));
+  return fmt::format("{:.0f} kB", value / 1000);
+}
+
+std::string count_text(int64_t count) {
+  const auto value = static_cast<double>(count);
+  if (count >= 1'000'000'000) return fmt::format("{:.2f} B", value / 1e9);
+  if (count >= 1'000'000) return fmt::format("{:.2f} M", value / 1e6);
+  if (count >= 10'000) return fmt::format("{:.1f} k", value / 1e3);
+  return fmt::format("{}", count);
+}
+
+std::string banner_text(const BannerFacts& facts) {
+  const double share = 100.0 * static_cast<double>(facts.plan.trainable_parameters) /
+                       static_cast<double>(facts.plan.base_parameters);
+  const StepsConfig& steps = facts.config.steps;
+  std::string text = fmt::format("lora-dist {}\n", LORA_DIST_VERSION);
+  const auto line = [&text](const char* label, const std::string& value) {
+    text += fmt::format("  {:<10} {}\n", label, value);
+  };
+  line("base", fmt::format("{} ({}, {} layers, {} parameters)", facts.config.model.base_model,
+                           facts.spec.model_type, facts.spec.num_layers,
+                           count_text(facts.plan.base_parameters)));
+  line("adapter",
+       fmt::format("lora_rank {}, lora_alpha {:g}: {} trainable parameters ({:.2f} %)",
+                   facts.config.adapter.lora_rank, facts.config.adapter.lora_alpha.value_or(0),
+                   count_text(facts.plan.trainable_parameters), share));
+  line("data", data_line(facts));
+  if (!facts.template_name.empty()) line("template", facts.template_name);
+  line("batch", batch_arithmetic(facts));
+  line("steps",
+       steps.max_steps > 0
+           ? fmt::format("{} (max_steps), {} per epoch", facts.num_steps, facts.steps_per_epoch)
+           : fmt::format("{} = {} per epoch x {:g} epochs", facts.num_steps, facts.steps_per_epoch,
+                         steps.epochs));
+  line("compute",
+       fmt::format("{} x {}, {} thread{} each, {}{}", facts.world.world_size, facts.device,
+                   facts.threads, facts.threads == 1 ? "" : "s", facts.dtype,
+                   facts.recompute_blocks ? ", activations rebuilt (gradient_checkpointing)" : ""));
+  if (facts.world.world_size > 1)
+    line("exchange", fmt::format("{}, {} sent per rank and step: adapter gradients only",
+                                 facts.backend, bytes_text(facts.plan.comm_bytes_per_step)));
+  line("memory",
+       fmt::format("about {} per rank: base {}, activations {}, optimizer {}, rest {}",
+                   bytes_text(facts.plan.memory.total()), bytes_text(facts.plan.memory.weights),
+                   bytes_text(facts.plan.memory.activations),
+                   bytes_text(facts.plan.memory.optimizer),
+                   bytes_text(facts.plan.memory.adapter + facts.plan.memory.other)));
+  line("output", facts.config.state.output_dir);
+  if (!facts.resumed_from.empty())
+    line("resume", fmt::format("{}, {} steps done", facts.resumed_from, facts.steps_done));
+  text.pop_back();
+  return text;
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,121 @@
+#include "launcher/run/base_model.hpp"
+
+#include <filesystem>
+
+#include "core/error.hpp"
+#include "core/log.hpp"
+#include "core/models/model_families.hpp"
+#include "core/models/resident_weights.hpp"
+#include "data/weights/base_folder.hpp"
+#include "launcher/run/device.hpp"
+
+namespace lora_dist {
+namespace {
+
+// The config part of an adapter that was loaded from files.
+AdapterConfig adapter_config_of(const AdapterDescription& description) {
+  AdapterConfig config;
+  config.lora_rank = description.lora_rank;
+  config.lora_alpha = description.lora_alpha;
+  config.use_rslora = description.use_rslora;
+  config.rank_pattern = description.rank_pattern;
+  config.alpha_pattern = description.alpha_pattern;
+  return config;
+}
+
+// The module paths an adapter file has tensors for: "base_model.model.<path>.lora_A.weight".
+std::vector<std::string> modules_of(const LoadedAdapter& adapter) {
+  static const std::string kPrefix = "base_model.model.", kSuffix = ".lora_A.weight";
+  std::vector<std::string> modules;
+  for (const auto& [name, tensor] : adapter.tensors) {
+    if (name.starts_with(kPrefix) && name.ends_with(kSuffix))
+      modules.push_back(name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size()));
+  }
+  return modules;
+}
+
+std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, double weight,
+                                const DecoderOptions& options) {
+  AdapterArgs args{.linears = model.linears(),
+                   .config = adapter_config_of(loaded.description),
+                   .targets = modules_of(loaded),
+                   .compute = options.compute,
+                   .device = options.device};
+  const std::vector<std::string> known = linear_names(model);
+  for (const std::string& target : args.targets) {
+    if (std::find(known.begin(), known.end(), target) == known.end()) {
+      throw ModelError(
+          {.where = loaded.path,
+           .found = fmt::format("adapter for layer '{}', which the base does not have", target),
+           .expected = {},
+           .fix = "use the base model that the adapter was trained on"});
+    }
+  }
+  std::unique_ptr<Adapter> adapter = adapters().at("lora")(std::move(args));
+  adapter->params().assign(loaded.tensors, loaded.path);
+  adapter->attach(weight);
+  return adapter;
+}
+
+}  // namespace
+
+AdapterChoice parse_adapter_choice(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos || std::filesystem::exists(text)) return {text, 1};
+  const std::string number = text.substr(colon + 1);
+  size_t used = 0;
+  double weight = 0;
+  try {
+    weight = std::stod(number, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  if (number.empty() || used != number.size()) {
+    throw ConfigError({.where = "--adapter",
+                       .found = fmt::format("weight '{}'", number),
+                       .expected = "a number",
+                       .fix = "write PATH or PATH:0.8"});
+  }
+  return {text.substr(0, colon), weight};
+}
+
+at::ScalarType compute_dtype(const std::string& dtype, at::Device device) {
+  if (dtype == "bf16") return at::kBFloat16;
+  if (dtype == "fp32") return at::kFloat;
+  return device.is_cuda() || ops::has_fast_bf16() ? at::kBFloat16 : at::kFloat;
+}
+
+std::vector<std::string> linear_names(Decoder& model) {
+  std::vector<std::string> names;
+  for (const Linear* linear : model.linears()) names.push_back(linear->name());
+  return names;
+}
+
+OpenedModel open_model(const OpenRequest& request) {
+  OpenedModel model;
+  model.folder = request.base;
+  model.config = read_model_config(request.base);
+  DecoderSpec spec = read_decoder_spec(model.config, request.base + "/config.json");
+  model.files = open_base_weights(request.base);
+  DecoderOptions options;
+  options.device = choose_device(request.device, request.local_rank);
+  if (!options.device.is_cpu()) model.weights = make_resident_weights(*model.files, options.device);
+  WeightSource& weights = model.weights ? *model.weights : *model.files;
+  options.compute = compute_dtype(request.dtype, options.device);
+  options.recompute_blocks = request.recompute_blocks;
+  model.decoder = std::make_unique<Decoder>(std::move(spec), weights, options);
+  std::string template_name = request.template_name;
+  for (const AdapterChoice& choice : request.adapters) {
+    const LoadedAdapter loaded = load_adapter(choice.path);
+    model.adapters.push_back(put_on(*model.decoder, loaded, choice.weight, options));
+    if (template_name == "auto" && !loaded.description.template_name.empty())
+      template_name = loaded.description.template_name;
+  }
+  if (request.needs_tokenizer) {
+    model.tokenizer = load_tokenizer(request.base);
+    model.prompt_template = make_template(template_name, *model.tokenizer);
+  }
+  return model;
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,56 @@
+// A base model folder as every command opens it: config, weights, tokenizer, template, adapters on
+// top.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/adapters/adapter.hpp"
+#include "core/models/decoder.hpp"
+#include "data/exports/adapter_files.hpp"
+#include "data/templates/template.hpp"
+
+namespace lora_dist {
+
+/// "adapter=PATH[:weight]" of the command line.
+struct AdapterChoice {
+  std::string path;
+  double weight = 1;
+};
+AdapterChoice parse_adapter_choice(const std::string& text);
+
+struct OpenedModel {
+  std::string folder;
+  nlohmann::ordered_json config;
+  std::unique_ptr<WeightSource> files;  // mapped
+  std::unique_ptr<WeightSource>
+      weights;  // copies on the device; null where the model reads the files themselves
+  std::unique_ptr<Decoder> decoder;
+  std::vector<std::unique_ptr<Adapter>> adapters;   // attached, in the order given
+  std::unique_ptr<Tokenizer> tokenizer;             // null where the folder has none
+  std::unique_ptr<PromptTemplate> prompt_template;  // null without a tokenizer
+};
+
+struct OpenRequest {
+  std::string base;
+  std::string dtype = "auto";
+  std::string device = "auto";
+  int local_rank = 0;
+  std::string template_name =
+      "auto";  // auto: what the adapter was trained with, else what the tokenizer suggests
+  bool recompute_blocks = false;
+  bool needs_tokenizer = true;
+  std::vector<AdapterChoice> adapters;
+};
+
+/// Errors  ModelError, ConfigError.
+OpenedModel open_model(const OpenRequest& request);
+
+/// The dtype of activations that `dtype` (auto, bf16, fp32) means here.
+at::ScalarType compute_dtype(const std::string& dtype, at::Device device);
+
+/// The names of all linear layers of the model.
+std::vector<std::string> linear_names(Decoder& model);
+
+}  // namespace lora_dist

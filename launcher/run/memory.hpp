@@ -1,0 +1,12 @@
+// Memory that a rank of this host may still use.
+#pragma once
+
+#include <cstdint>
+
+namespace lora_dist {
+
+/// Free memory of the host or of this process's cgroup, whichever is less, divided by the ranks of
+/// the host.
+int64_t available_memory_bytes(int local_world_size);
+
+}  // namespace lora_dist

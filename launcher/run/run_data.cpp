@@ -1,0 +1,83 @@
+#include "launcher/run/run_data.hpp"
+
+#include "core/error.hpp"
+#include "core/plan.hpp"
+
+namespace lora_dist {
+namespace {
+
+// Not the world size: the order in which held-out losses are added must not depend on it.
+constexpr int64_t kHeldOutSlotsPerStep = 16;
+
+PrepareRequest prepare_request(const Config& config, const std::string& path, int64_t vocab_size) {
+  return {.path = path,
+          .format = config.data.data_format,
+          .max_seq_length = config.data.max_seq_length,
+          .train_on_prompt = config.data.train_on_prompt,
+          .skip_broken_records = config.state.data_errors == "skip",
+          .prepared_dir = config.data.prepared_dir,
+          .vocab_size = vocab_size};
+}
+
+std::unique_ptr<BatchStream> held_out_stream(Dataset& dataset, std::vector<int64_t> samples,
+                                             const Config& config, const Communicator& world) {
+  return make_batch_stream(dataset, {.samples = std::move(samples),
+                                     .batch_size = config.steps.batch_size,
+                                     .slots_per_step = kHeldOutSlotsPerStep,
+                                     .epochs = 1,
+                                     .max_seq_length = config.data.max_seq_length,
+                                     .shuffle = false,
+                                     .rank = world.rank(),
+                                     .world_size = world.world_size(),
+                                     .prefetch = false});
+}
+
+}  // namespace
+
+std::string data_path(const DataConfig& config) {
+  const std::string& path =
+      config.metadata_path.empty() ? config.train_data_dir : config.metadata_path;
+  if (path.empty()) {
+    throw ConfigError({.where = "train_data_dir",
+                       .found = "not set",
+                       .expected = "a folder or file with training data",
+                       .fix = "write train_data_dir: ./data/my_data"});
+  }
+  return path;
+}
+
+bool data_needs_tokenizer(const DataConfig& config) {
+  return find_sources(data_path(config), config.data_format).needs_tokenizer();
+}
+
+RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokenizer* tokenizer,
+                         const PromptTemplate* prompt_template, Communicator& world) {
+  RunData data;
+  data.path = data_path(config.data);
+  data.slots_per_step = slots_per_step(config.steps, world.world_size());
+  data.train = prepare_dataset(prepare_request(config, data.path, vocab_size), tokenizer,
+                               prompt_template, world);
+  StreamOptions options{.batch_size = config.steps.batch_size,
+                        .slots_per_step = data.slots_per_step,
+                        .epochs = config.steps.epochs,
+                        .max_steps = config.steps.max_steps,
+                        .max_seq_length = config.data.max_seq_length,
+                        .shuffle = config.data.shuffle,
+                        .seed = config.steps.seed,
+                        .rank = world.rank(),
+                        .world_size = world.world_size()};
+  if (!config.data.val_data_path.empty()) {
+    data.validation =
+        prepare_dataset(prepare_request(config, config.data.val_data_path, vocab_size), tokenizer,
+                        prompt_template, world);
+    data.eval_stream = held_out_stream(*data.validation, {}, config, world);
+  } else if (config.data.val_size > 0) {
+    Split split = split_dataset(*data.train, config.data.val_size, config.steps.seed);
+    options.samples = std::move(split.train);
+    data.eval_stream = held_out_stream(*data.train, std::move(split.validation), config, world);
+  }
+  data.stream = make_batch_stream(*data.train, std::move(options));
+  return data;
+}
+
+}  // namespace lora_dist

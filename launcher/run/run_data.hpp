@@ -1,0 +1,35 @@
+// The data of a run, prepared and put in order: training stream and held-out stream.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/batch_stream.hpp"
+#include "core/communicator.hpp"
+#include "core/config.hpp"
+#include "data/dataset.hpp"
+#include "data/sources/source.hpp"
+
+namespace lora_dist {
+
+struct RunData {
+  std::unique_ptr<Dataset> train,
+      validation;  // validation: val_data_path; null where a split or nothing is held out
+  std::unique_ptr<BatchStream> stream, eval_stream;  // eval_stream may be null
+  std::string path;                                  // what the user named
+  int64_t slots_per_step = 1;
+};
+
+/// The user's data as the config names it. Errors  ConfigError: neither train_data_dir nor
+/// metadata_path.
+std::string data_path(const DataConfig& config);
+
+/// Ranks   collective. `tokenizer` and `prompt_template` may be null for tokenised data.
+/// Errors  DataError, StorageError, ConfigError: more ranks than micro-batches.
+RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokenizer* tokenizer,
+                         const PromptTemplate* prompt_template, Communicator& world);
+
+/// Whether the data of `config` is text that a tokenizer has to read.
+bool data_needs_tokenizer(const DataConfig& config);
+
+}  // namespace lora_dist

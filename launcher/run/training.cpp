@@ -1,0 +1,289 @@
+#include "launcher/run/training.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include <ATen/Parallel.h>
+#include <sys/resource.h>
+
+#include "core/all_ranks.hpp"
+#include "core/error.hpp"
+#include "core/log.hpp"
+#include "core/plan.hpp"
+#include "core/sha256.hpp"
+#include "core/tasks/text_generation.hpp"
+#include "core/trainer.hpp"
+#include "data/files.hpp"
+#include "dist/reducers/reducer.hpp"
+#include "launcher/run/banner.hpp"
+#include "launcher/run/base_model.hpp"
+#include "launcher/run/memory.hpp"
+#include "launcher/run/resume.hpp"
+#include "launcher/run/run_data.hpp"
+#include "launcher/run/run_folder.hpp"
+#include "launcher/run/world.hpp"
+#include "launcher/threads.hpp"
+
+namespace lora_dist {
+namespace {
+
+// Seconds since this process was started, from the kernel's own clock.
+double seconds_since_exec() {
+  std::ifstream stat("/proc/self/stat"), uptime("/proc/uptime");
+  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  double up = 0;
+  uptime >> up;
+  std::istringstream fields(text.substr(text.rfind(')') + 1));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;  // field 22: start time in clock ticks
+  return field.empty() ? 0 : up - std::stod(field) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+// Remembers when the first step of this process ended.
+class FirstStepClock final : public RunObserver {
+ public:
+  void on_step(const StepMetrics&) override {
+    if (seconds_ == 0) seconds_ = seconds_since_exec();
+  }
+  double seconds() const { return seconds_; }
+
+ private:
+  double seconds_ = 0;
+};
+
+int num_hosts(const WorldInfo& world) {
+  return std::max(1, world.world_size / std::max(1, world.local_world_size));
+}
+
+// One run of one rank, put together step by step: each function needs what the one before it made.
+class Run {
+ public:
+  Run(const Config& config, const WorldInfo& world, TrainOptions options)
+      : config_(config), world_info_(world), options_(std::move(options)) {
+    at::set_num_threads(choose_threads(world, config.distribution.threads_per_rank));
+    communicator_ = join_world(config, world);
+  }
+
+  void open() {
+    on_all_ranks(*communicator_, [&] {
+      if (world_info_.rank == 0) prepare_output();
+      return std::string();
+    });
+    if (world_info_.world_size > 1) open_rank_log();
+    on_all_ranks(*communicator_, [&] {
+      open_base();
+      return std::string();
+    });
+    data_ = prepare_run_data(config_, base_.decoder->spec().vocab_size, base_.tokenizer.get(),
+                             base_.prompt_template.get(), *communicator_);
+    make_adapter();
+    optimizer_ = optimizers().at(config_.steps.optimizer)(
+        {.params = adapter_->params().flat(), .config = config_.steps});
+    fingerprints_ = {{"base", base_fingerprint()},
+                     {"data", data_.train->fingerprint()},
+                     {"mathematics", mathematics_of(config_)}};
+    if (base_.tokenizer) fingerprints_["tokenizer"] = base_.tokenizer->sha256();
+    start_ = start_run({.config = config_,
+                        .fingerprints = fingerprints_,
+                        .allowed_changes = options_.allowed_changes},
+                       *adapter_, *optimizer_, *communicator_);
+    adapter_->attach(/*weight=*/1);
+    log_info(banner());
+  }
+
+  int train(const std::atomic<bool>& stop_requested) {
+    std::unique_ptr<RunFolder> folder;
+    if (world_info_.rank == 0) folder = make_folder();
+    const std::unique_ptr<Task> task = make_text_generation_task(*base_.decoder);
+    const std::unique_ptr<GradientReducer> reducer =
+        reducers().at(config_.distribution.deterministic ? "tree" : "all_reduce")(
+            {.world = *communicator_, .num_elements = adapter_->params().num_elements()});
+    TrainerParts parts{.world = *communicator_,
+                       .task = *task,
+                       .adapter = *adapter_,
+                       .stream = *data_.stream,
+                       .eval_stream = data_.eval_stream.get(),
+                       .reducer = *reducer,
+                       .optimizer = *optimizer_,
+                       .schedule = make_schedule(config_.steps, data_.stream->num_steps())};
+    FirstStepClock first_step;
+    if (folder) {
+      parts.checkpoints = &folder->checkpoints();
+      parts.observers = folder->observers();
+      parts.observers.push_back(&first_step);
+      parts.trainer_state = [&folder] { return folder->trainer_log().state(); };
+    }
+    Trainer trainer(std::move(parts),
+                    {.max_grad_norm = config_.steps.max_grad_norm,
+                     .seed = config_.steps.seed,
+                     .save_steps = config_.state.save_steps,
+                     .eval_steps = config_.state.eval_steps,
+                     .early_stopping_patience = config_.state.early_stopping_patience,
+                     .load_best_model_at_end = config_.state.load_best_model_at_end,
+                     .stop_requested = &stop_requested});
+    if (!start_.resumed_from.empty()) trainer.resume_at(start_.steps_done, start_.eval_losses);
+    const TrainingResult result = trainer.run();
+    if (folder) {
+      folder->finish(result, adapter_->params().named_tensors(), first_step.seconds());
+      say_goodbye(result);
+    }
+    communicator_->barrier({.name = "end of run"});
+    return result.stopped_on_request ? kExitStopped : 0;
+  }
+
+ private:
+  void prepare_output() const {
+    make_folders(config_.state.output_dir);
+    rehearse_writing(config_.state.output_dir);
+    make_folders(config_.state.log_dir);
+  }
+
+  void open_rank_log() const {
+    open_log({.rank = world_info_.rank,
+              .world_size = world_info_.world_size,
+              .file = (std::filesystem::path(config_.state.log_dir) /
+                       fmt::format("rank-{}.log", world_info_.rank))
+                          .string()});
+  }
+
+  void open_base() {
+    base_ = open_model({.base = config_.model.base_model,
+                        .dtype = config_.model.dtype,
+                        .device = config_.distribution.device,
+                        .local_rank = world_info_.local_rank,
+                        .template_name = config_.data.chat_template,
+                        .needs_tokenizer = data_needs_tokenizer(config_.data)});
+    targets_ = match_targets(linear_names(*base_.decoder), config_.adapter.target_modules,
+                             config_.adapter.exclude_modules, base_.decoder->spec().model_type);
+  }
+
+  void make_adapter() {
+    recompute_blocks_ = config_.steps.gradient_checkpointing == "true";
+    plan_ = plan_run(plan_request());
+    if (config_.steps.gradient_checkpointing == "auto" &&
+        plan_.memory.total() > available_memory_bytes(world_info_.local_world_size)) {
+      recompute_blocks_ = true;
+      plan_ = plan_run(plan_request());
+    }
+    base_.decoder->set_recompute_blocks(recompute_blocks_);
+    adapter_ = adapters().at("lora")({.linears = base_.decoder->linears(),
+                                      .config = config_.adapter,
+                                      .targets = targets_,
+                                      .compute = base_.decoder->options().compute,
+                                      .device = base_.decoder->options().device});
+  }
+
+  PlanRequest plan_request() const {
+    const std::vector<int32_t>& lengths = data_.train->lengths();
+    return {.spec = base_.decoder->spec(),
+            .targets = targets_,
+            .adapter = config_.adapter,
+            .batch_size = config_.steps.batch_size,
+            .tokens = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()),
+            .compute_bytes = base_.decoder->options().compute == at::kFloat ? 4 : 2,
+            .base_file_bytes = stored_bytes(*base_.files),
+            .recompute_blocks = recompute_blocks_,
+            .world_size = world_info_.world_size,
+            .num_hosts = num_hosts(world_info_)};
+  }
+
+  // Names, dtypes and shapes: which model this is. Hashing gigabytes of weights at every start
+  // would cost its seconds.
+  std::string base_fingerprint() const {
+    Sha256 hash;
+    hash.update(base_.config.dump());
+    for (const WeightInfo& weight : base_.files->weights())
+      hash.update(fmt::format("{} {} {}\n", weight.name, at::toString(weight.dtype),
+                              fmt::join(weight.shape, ",")));
+    return hash.hex();
+  }
+
+  std::unique_ptr<RunFolder> make_folder() {
+    const std::string template_name = base_.prompt_template ? base_.prompt_template->name() : "";
+    auto folder = std::make_unique<RunFolder>(
+        config_, world_info_,
+        RunFacts{.data_path = data_.path,
+                 .template_name = template_name,
+                 .description = describe_adapter(config_, template_name),
+                 .fingerprints = fingerprints_,
+                 .trainable_parameters = adapter_->params().num_elements(),
+                 .num_steps = data_.stream->num_steps()});
+    if (!start_.resumed_from.empty()) folder->trainer_log().restore(start_.trainer);
+    return folder;
+  }
+
+  std::string banner() const {
+    const int64_t held_out = data_.eval_stream ? data_.eval_stream->num_samples() : 0;
+    return banner_text({.config = config_,
+                        .world = world_info_,
+                        .spec = base_.decoder->spec(),
+                        .plan = plan_,
+                        .data = data_.train->stats(),
+                        .data_path = data_.path,
+                        .template_name = base_.prompt_template ? base_.prompt_template->name() : "",
+                        .dtype = base_.decoder->options().compute == at::kFloat ? "fp32" : "bf16",
+                        .device = base_.decoder->options().device.str(),
+                        .backend = std::string(communicator_->backend()),
+                        .threads = at::get_num_threads(),
+                        .slots_per_step = data_.slots_per_step,
+                        .steps_per_epoch = data_.stream->steps_per_epoch(),
+                        .num_steps = data_.stream->num_steps(),
+                        .num_train_samples = data_.stream->num_samples(),
+                        .num_held_out = held_out,
+                        .recompute_blocks = recompute_blocks_,
+                        .resumed_from = start_.resumed_from,
+                        .steps_done = start_.steps_done});
+  }
+
+  // The last line on standard output of a good run.
+  void say_goodbye(const TrainingResult& result) const {
+    const RunSummary& summary = result.summary;
+    const std::string& output = config_.state.output_dir;
+    if (result.stopped_on_request) {
+      log_info(fmt::format("stopped on request at step {}; go on with resume_from_checkpoint=auto",
+                           summary.steps));
+    } else {
+      log_info(fmt::format("try it:  lora-dist generate --base {} --adapter {} --prompt \"...\"",
+                           config_.model.base_model, output));
+    }
+    std::printf("adapter %s  loss %.4f -> %.4f  steps %lld  %.0f tokens/s\n", output.c_str(),
+                summary.first_loss, summary.last_loss, static_cast<long long>(summary.steps),
+                static_cast<double>(summary.tokens) / std::max(summary.runtime_s, 1e-9));
+    std::fflush(stdout);
+  }
+
+  const Config& config_;
+  WorldInfo world_info_;
+  TrainOptions options_;
+  std::unique_ptr<Communicator> communicator_;
+  OpenedModel base_;
+  std::vector<std::string> targets_;
+  RunData data_;
+  bool recompute_blocks_ = false;
+  RunPlan plan_;
+  std::unique_ptr<Adapter> adapter_;
+  std::unique_ptr<Optimizer> optimizer_;
+  nlohmann::ordered_json fingerprints_;
+  RunStart start_;
+};
+
+}  // namespace
+
+int train(const Config& config, const WorldInfo& world, const TrainOptions& options,
+          const std::atomic<bool>& stop_requested) {
+  Run run(config, world, options);
+  run.open();
+  return run.train(stop_requested);
+}
+
+int dry_run(const Config& config, const WorldInfo& world) {
+  Run run(config, world, {});
+  run.open();
+  return 0;
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,26 @@
+// The wiring of a training run: the only place where all rooms meet.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "core/config.hpp"
+#include "core/world.hpp"
+
+namespace lora_dist {
+
+struct TrainOptions {
+  std::vector<std::string>
+      allowed_changes;  // keys that may differ from a checkpoint's (--allow-change)
+};
+
+/// Trains as `config` says and leaves the run folder of design 1.4. Returns the exit code (0, or 75
+/// when stopped on request). Ranks  every rank calls it.
+int train(const Config& config, const WorldInfo& world, const TrainOptions& options,
+          const std::atomic<bool>& stop_requested);
+
+/// The head of the same run: opens model and data, prints the banner, trains nothing.
+int dry_run(const Config& config, const WorldInfo& world);
+
+}  // namespace lora_dist

@@ -1,0 +1,102 @@
+#include "launcher/command_line.hpp"
+
+#include <new>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "launcher/commands/command.hpp"
+#include "launcher/failure.hpp"
+
+namespace lora_dist {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(SplitCommandLine, TakesTheFirstWordAsCommand) {
+  const CommandLine line = split_command_line({"validate", "--config", "c.yaml"});
+  EXPECT_EQ(line.command, "validate");
+  EXPECT_THAT(line.arguments, ElementsAre("--config", "c.yaml"));
+}
+
+TEST(SplitCommandLine, TrainsWhenAnOptionOrAnOverrideComesFirst) {
+  EXPECT_EQ(split_command_line({"--config", "c.yaml"}).command, "train");
+  EXPECT_THAT(split_command_line({"epochs=3", "--config", "c.yaml"}).arguments,
+              ElementsAre("epochs=3", "--config", "c.yaml"));
+}
+
+TEST(SplitCommandLine, KeepsHelpAndVersionForTheProgram) {
+  EXPECT_EQ(split_command_line({"--help"}).command, "--help");
+  EXPECT_EQ(split_command_line({"-V"}).command, "-V");
+  EXPECT_EQ(split_command_line({}).command, "");
+}
+
+TEST(RunCommandLine, NamesTheNearestCommand) {
+  try {
+    run_command_line({"validte"});
+    FAIL() << "an unknown command was accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("unknown command 'validte'; did you mean 'validate'? known: "));
+  }
+}
+
+TEST(ProgramHelp, ListsEveryCommand) {
+  for (const std::string_view name : commands().names())
+    EXPECT_THAT(program_help(), HasSubstr("\n  " + std::string(name) + " "));
+}
+
+TEST(EveryCommand, HasItsOwnHelp) {
+  for (const std::string_view name : commands().names()) {
+    testing::internal::CaptureStdout();
+    const int exit_code = run_command_line({std::string(name), "--help"});
+    const std::string help = testing::internal::GetCapturedStdout();
+    EXPECT_EQ(exit_code, 0) << name;
+    EXPECT_THAT(help, HasSubstr("Usage: lora-dist " + std::string(name)));
+  }
+}
+
+TEST(EveryCommand, RefusesAnOptionThatNobodyKnows) {
+  for (const std::string_view name : commands().names())
+    EXPECT_THROW(run_command_line({std::string(name), "--no-such-option"}), ConfigError) << name;
+}
+
+template <class Exception>
+Failure failure_of(const Exception& exception) {
+  return describe_failure(std::make_exception_ptr(exception));
+}
+
+TEST(DescribeFailure, GivesEachKindItsExitCode) {
+  const Fault fault{.where = "here", .found = "this", .expected = "that", .fix = "do it"};
+  EXPECT_EQ(failure_of(ConfigError(fault)).exit_code, 2);
+  EXPECT_EQ(failure_of(DataError(fault)).exit_code, 3);
+  EXPECT_EQ(failure_of(ModelError(fault)).exit_code, 4);
+  EXPECT_EQ(failure_of(StorageError(fault)).exit_code, 5);
+  EXPECT_EQ(failure_of(MemoryError(fault)).exit_code, 6);
+  EXPECT_EQ(failure_of(CommError(fault)).exit_code, 7);
+  EXPECT_EQ(failure_of(NumericsError(fault)).exit_code, 8);
+  EXPECT_EQ(failure_of(LockedError(fault)).exit_code, 9);
+  EXPECT_EQ(failure_of(ConfigError(fault)).text, "here: this, expected that; do it");
+}
+
+TEST(DescribeFailure, TakesEveryLackOfMemoryForSix) {
+  EXPECT_EQ(failure_of(std::bad_alloc()).exit_code, 6);
+  // What LibTorch's host allocator really throws; nothing has 2^60 bytes.
+  try {
+    at::empty({int64_t{1} << 60}, at::kByte);
+    FAIL() << "2^60 bytes were allocated";
+  } catch (...) {
+    EXPECT_EQ(describe_failure(std::current_exception()).exit_code, 6);
+  }
+}
+
+TEST(DescribeFailure, AsksForAReportWhenTheFaultIsOurs) {
+  const Failure failure = failure_of(std::logic_error("slot 7 is missing\nframe #0"));
+  EXPECT_EQ(failure.exit_code, 134);
+  EXPECT_EQ(failure.text, "internal error: slot 7 is missing; please report this");
+}
+
+}  // namespace
+}  // namespace lora_dist
