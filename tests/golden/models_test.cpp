@@ -1,0 +1,207 @@
+// Numbers equal to PEFT's: logits, loss, every adapter gradient and 20 AdamW steps of one tiny
+// model per family. The files come from make_models.py; README.md beside it says what they hold.
+
+#include <cmath>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "core/tasks/text_generation.hpp"
+#include "core/trainer.hpp"
+#include "data/files.hpp"
+#include "data/weights/safetensors.hpp"
+#include "dist/backends/backend.hpp"
+#include "dist/reducers/reducer.hpp"
+#include "launcher/run/base_model.hpp"
+#include "tests/support/vector_stream.hpp"
+
+namespace lora_dist {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+const fs::path kModels = fs::path(LORA_DIST_SOURCE_DIR) / "tests/golden/models";
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(kModels))
+    names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Json read_json(const fs::path& path) { return Json::parse(read_file(path.string())); }
+
+at::Tensor matrix(const Json& rows) {
+  std::vector<int64_t> values;
+  for (const Json& row : rows) values.insert(values.end(), row.begin(), row.end());
+  return at::tensor(values, at::kLong).view({static_cast<int64_t>(rows.size()), -1});
+}
+
+// Labels of the files are unshifted: position t learns labels[t + 1].
+Batch batch_of(const Json& micro_batch) {
+  Batch batch;
+  batch.tokens_BT = matrix(micro_batch.at("input_ids"));
+  const at::Tensor unshifted = matrix(micro_batch.at("labels"));
+  batch.labels_BT = at::full_like(unshifted, kIgnoredLabel);
+  const int64_t last = unshifted.size(1) - 1;
+  batch.labels_BT.narrow(1, 0, last).copy_(unshifted.narrow(1, 1, last));
+  batch.num_labels = (batch.labels_BT != kIgnoredLabel).sum().item<int64_t>();
+  batch.num_tokens = matrix(micro_batch.at("attention_mask")).sum().item<int64_t>();
+  return batch;
+}
+
+double cosine(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor x = a.flatten().to(at::kDouble), y = b.flatten().to(at::kDouble);
+  const double norms = (x.norm() * y.norm()).item<double>();
+  return norms == 0 ? 1 : x.dot(y).item<double>() / norms;
+}
+
+class Losses final : public RunObserver {
+ public:
+  void on_step(const StepMetrics& metrics) override {
+    losses.push_back(metrics.loss);
+    grad_norms.push_back(metrics.grad_norm);
+  }
+  std::vector<double> losses, grad_norms;
+};
+
+class GoldenModel : public testing::TestWithParam<std::string> {
+ protected:
+  fs::path folder() const { return kModels / GetParam(); }
+
+  OpenedModel open(const std::string& adapter, const std::string& dtype,
+                   bool recompute = false) const {
+    return open_model({.base = folder().string(),
+                       .dtype = dtype,
+                       .device = "cpu",
+                       .recompute_blocks = recompute,
+                       .needs_tokenizer = false,
+                       .adapters = {{(folder() / adapter).string(), 1}}});
+  }
+
+  std::vector<Batch> batches() const {
+    std::vector<Batch> result;
+    const Json file = read_json(folder() / "batch.json");
+    for (const Json& micro_batch : file.at("micro_batches"))
+      result.push_back(batch_of(micro_batch));
+    return result;
+  }
+
+  // Loss and gradients of both micro-batches at adapter_random against the stored ones.
+  void expect_same_gradients(const std::string& dtype, bool recompute, double loss_tolerance,
+                             double least_cosine) {
+    OpenedModel model = open("adapter_random", dtype, recompute);
+    TrainableParams& params = model.adapters.front()->params();
+    double loss = 0, labels = 0;
+    for (const Batch& batch : batches()) {
+      loss += model.decoder->forward_backward(batch, {});
+      labels += static_cast<double>(batch.num_labels);
+    }
+    const double expected = read_json(folder() / "expected.json").at("loss_" + dtype);
+    EXPECT_NEAR(loss / labels, expected, loss_tolerance * expected);
+    const auto stored = SafetensorsFile::open((folder() / "expected.safetensors").string());
+    for (size_t i = 0; i < params.entries().size(); ++i) {
+      const std::string& name = params.entries()[i].name;
+      const at::Tensor gradient = params.gradient_view(i) / labels;
+      const at::Tensor reference = stored->tensor("grad_fp32." + name);
+      EXPECT_GT(cosine(gradient, reference), least_cosine) << name;
+      EXPECT_NEAR(gradient.norm().item<double>() / reference.norm().item<double>(), 1,
+                  dtype == "fp32" ? 1e-4 : 3e-2)
+          << name;
+    }
+  }
+
+  void expect_same_training(const std::string& dtype, double tolerance) {
+    OpenedModel model = open("adapter", dtype);
+    const Json expected = read_json(folder() / "expected.json");
+    const std::unique_ptr<Task> task = make_text_generation_task(*model.decoder);
+    Adapter& adapter = *model.adapters.front();
+    StepsConfig steps;
+    steps.scheduler = "constant";
+    steps.learning_rate = expected.at("learning_rate");
+    const auto world = make_local_world(1, 10);
+    const auto reducer = reducers().at("tree")({*world[0], adapter.params().num_elements()});
+    const auto optimizer = optimizers().at("adamw")({adapter.params().flat(), steps});
+    VectorStream stream(batches(), 20);
+    Losses seen;
+    Trainer trainer({.world = *world[0],
+                     .task = *task,
+                     .adapter = adapter,
+                     .stream = stream,
+                     .reducer = *reducer,
+                     .optimizer = *optimizer,
+                     .schedule = make_schedule(steps, 20),
+                     .observers = {&seen}},
+                    {.max_grad_norm = expected.at("max_grad_norm"), .save_steps = 0});
+    trainer.run();
+    const std::vector<double> losses = expected.at("losses_" + dtype),
+                              norms = expected.at("grad_norms_" + dtype);
+    ASSERT_EQ(seen.losses.size(), losses.size());
+    for (size_t i = 0; i < losses.size(); ++i) {
+      EXPECT_NEAR(seen.losses[i] / losses[i], 1, tolerance) << "step " << i + 1;
+      if (dtype == "fp32") EXPECT_NEAR(seen.grad_norms[i] / norms[i], 1, 1e-3) << "step " << i + 1;
+    }
+  }
+};
+
+TEST_P(GoldenModel, GivesTheLogitsOfTransformersAndPeft) {
+  OpenedModel model = open("adapter_random", "fp32");
+  const auto stored = SafetensorsFile::open((folder() / "expected.safetensors").string());
+  const Json micro_batches = read_json(folder() / "batch.json").at("micro_batches");
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
+    const at::Tensor expected = stored->tensor(fmt::format("logits.{}", i));
+    int64_t row = 0;
+    // Dynamic rope looks at the padded length, so the whole row is run and padding is cut from the
+    // result.
+    for (size_t b = 0; b < micro_batches[i].at("input_ids").size(); ++b) {
+      const std::vector<int64_t> ids = micro_batches[i]["input_ids"][b],
+                                 mask = micro_batches[i]["attention_mask"][b];
+      const auto valid = static_cast<int64_t>(std::count(mask.begin(), mask.end(), 1));
+      const at::Tensor logits =
+          model.decoder->logits(ids, nullptr, /*last_only=*/false).narrow(0, 0, valid);
+      const at::Tensor wanted = expected.narrow(0, row, valid);
+      EXPECT_LT((logits - wanted).abs().max().item<float>(),
+                2e-5 * wanted.abs().max().item<float>())
+          << "row " << b;
+      row += valid;
+    }
+    EXPECT_EQ(row, expected.size(0));
+  }
+}
+
+TEST_P(GoldenModel, GivesLossAndGradientsOfPeftInFp32) {
+  expect_same_gradients("fp32", false, 1e-5, 0.999999);
+}
+TEST_P(GoldenModel, GivesTheSameGradientsWhenBlocksAreRebuilt) {
+  expect_same_gradients("fp32", true, 1e-5, 0.999999);
+}
+TEST_P(GoldenModel, GivesLossAndGradientsOfPeftInBf16) {
+  expect_same_gradients("bf16", false, 1e-2, 0.999);
+}
+TEST_P(GoldenModel, TakesTheTwentyStepsOfPeftInFp32) { expect_same_training("fp32", 1e-5); }
+TEST_P(GoldenModel, TakesTheTwentyStepsOfPeftInBf16) { expect_same_training("bf16", 1e-2); }
+
+TEST_P(GoldenModel, AnswersTheSameTokenByTokenThroughTheCache) {
+  if (GetParam() == "llama_dynamic")
+    GTEST_SKIP() << "dynamic rope depends on the length so far: a cache keeps older rotations, as "
+                    "in transformers";
+  OpenedModel model = open("adapter_random", "fp32");
+  const std::vector<int64_t> ids =
+      read_json(folder() / "batch.json")["micro_batches"][0]["input_ids"][0];
+  const at::Tensor whole = model.decoder->logits(ids, nullptr, false);
+  KvCache cache = model.decoder->make_cache();
+  for (size_t t = 0; t < ids.size(); ++t) {
+    const at::Tensor step = model.decoder->logits({ids[t]}, &cache, true)[0];
+    EXPECT_LT((step - whole[static_cast<int64_t>(t)]).abs().max().item<float>(),
+              1e-4 * whole.abs().max().item<float>())
+        << "token " << t;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GoldenModel, testing::ValuesIn(model_names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace lora_dist
