@@ -229,12 +229,14 @@ void make_folders(const std::string& path) {
     built /= part;
     std::error_code ignored;
     if (fs::is_directory(built, ignored)) continue;
-    if (fs::exists(built, ignored))
-      throw StorageError({built.string(), "is a file", "a folder", "choose another output_dir"});
     const std::string name = built.string();
     const int error = attempt("mkdir", name, [&] { return ::mkdir(name.c_str(), 0777); });
-    // Another rank may have made it meanwhile.
-    if (error != 0 && error != EEXIST) fail(folder_label(name), "cannot write", error);
+    // Looked at after the attempt only: another rank may make the folder between any two questions.
+    if (error == EEXIST) {
+      if (fs::is_directory(built, ignored)) continue;
+      throw StorageError({name, "is a file", "a folder", "choose another output_dir"});
+    }
+    if (error != 0) fail(folder_label(name), "cannot write", error);
   }
 }
 

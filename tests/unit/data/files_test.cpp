@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <barrier>
 #include <cerrno>
 #include <filesystem>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -191,6 +194,27 @@ TEST(RenameToFreeName, LeavesAnExistingFolderAlone) {
   EXPECT_TRUE(fs::exists(folder.file("old/b")));
   EXPECT_TRUE(rename_to_free_name(folder.file("new"), folder.file("free")));
   EXPECT_TRUE(fs::exists(folder.file("free/a")));
+}
+
+TEST(MakeFolders, LetsManyMakeTheSameFoldersAtOnce) {
+  const TempFolder folder;
+  std::atomic<int> failures = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::barrier start(8);
+    std::vector<std::thread> ranks;
+    for (int rank = 0; rank < 8; ++rank) {
+      ranks.emplace_back([&] {
+        start.arrive_and_wait();
+        try {
+          make_folders(folder.file(fmt::format("{}/a/b/c/d/e", round)));
+        } catch (const Error&) {
+          ++failures;
+        }
+      });
+    }
+    for (std::thread& rank : ranks) rank.join();
+  }
+  EXPECT_EQ(failures, 0);
 }
 
 }  // namespace
