@@ -3,9 +3,11 @@
 #include "core/world.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/environments/wait_policy.hpp"
 #include "launcher/failure.hpp"
 
 int main(int argc, char** argv) {
+  lora_dist::wait_without_spinning(argv);
   return lora_dist::run_guarded([&] {
     const lora_dist::WorldInfo world = lora_dist::detect_world();
     lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});
