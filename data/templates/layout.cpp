@@ -166,7 +166,7 @@ Dialogue as_dialogue(const LayoutRequest& request) {
     const std::string expected = answers ? "assistant" : "user";
     if (messages[i].role != expected)
       fail_turn(i, fmt::format("a turn of '{}'", messages[i].role),
-                fmt::format("one of {}", expected));
+                fmt::format("a turn of '{}'", expected));
     if (answers)
       dialogue.exchanges.back().assistant = &messages[i];
     else
@@ -175,7 +175,7 @@ Dialogue as_dialogue(const LayoutRequest& request) {
   const bool open = !dialogue.exchanges.empty() && dialogue.exchanges.back().assistant == nullptr;
   if (dialogue.exchanges.empty() || open != request.for_prompt)
     fail_turn(messages.size(), "the conversation ends",
-              request.for_prompt ? "a last turn of user" : "a last turn of assistant");
+              request.for_prompt ? "a turn of 'user'" : "a turn of 'assistant'");
   return dialogue;
 }
 

@@ -143,19 +143,8 @@ void Bpe::insert_merges(const Merges& merges, const std::string& where) {
     };
     const TokenId left_id = known_id(left), right_id = known_id(right);
     joined.assign(left).append(right, std::min(prefix_bytes, right.size()));
-    for (const std::string* part : {&left, &right, &std::as_const(joined)})
-      if (id_of(*part) < 0)
-        fail(where, fmt::format("merge {} '{}' '{}': '{}' is not in the vocabulary", rank + 1,
-                                printable(left), printable(right), printable(*part)));
-    merges_->insert(id_of(left), id_of(right), static_cast<int32_t>(rank), id_of(joined));
+    merges_->insert(left_id, right_id, static_cast<int32_t>(rank), known_id(joined));
   }
-
-  for (int byte = 0; byte < 256; ++byte) byte_ids_[byte] = id_of(fmt::format("<0x{:02X}>", byte));
-  if (options_.unk_token.empty()) return;
-  unk_id_ = id_of(options_.unk_token);
-  if (unk_id_ < 0)
-    fail(where,
-         fmt::format("unk_token '{}' is not in the vocabulary", printable(options_.unk_token)));
 }
 
 TokenId Bpe::id_of(std::string_view piece) const {

@@ -107,11 +107,11 @@ TEST_F(LetterTemplates, AnUnknownNameIsAnsweredWithTheKnownOnes) {
 
 TEST_F(LetterTemplates, TurnsOutOfOrderAreNamed) {
   EXPECT_EQ(error("alpaca", {{"assistant", "y"}}),
-            "messages[0]: a turn of 'assistant', expected one of user");
+            "messages[0]: a turn of 'assistant', expected a turn of 'user'");
   EXPECT_EQ(error("llama2", {{"user", "x"}, {"user", "x"}}),
-            "messages[1]: a turn of 'user', expected one of assistant");
+            "messages[1]: a turn of 'user', expected a turn of 'assistant'");
   EXPECT_EQ(error("plain", {{"user", "x"}}),
-            "messages[1]: the conversation ends, expected a last turn of assistant");
+            "messages[1]: the conversation ends, expected a turn of 'assistant'");
   EXPECT_THAT(error("gemma", {}), HasSubstr("the conversation ends"));
 }
 
