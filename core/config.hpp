@@ -246,11 +246,12 @@ struct DistributionConfig {
           "sum gradients in one fixed order at any number of ranks");
     field("comm_timeout_s", comm_timeout_s, at_least(0),
           "limit of one collective in seconds; 0 is 10 on one host and 60 across hosts");
-    field("hang_timeout_s", hang_timeout_s, above(0),
+    field("hang_timeout_s", hang_timeout_s, not_available_yet("detection of hanging ranks"),
           "silence of a rank that counts as a hang, in seconds");
     field("startup_timeout_s", startup_timeout_s, above(0),
           "limit for all ranks to come together and to prepare data, in seconds without progress");
-    field("hash_check_steps", hash_check_steps, at_least(0),
+    field("hash_check_steps", hash_check_steps,
+          not_available_yet("comparison of the adapter over ranks"),
           "steps between comparisons of the adapter over ranks; 0 switches them off");
     field("threads_per_rank", threads_per_rank, auto_or_count(),
           "CPU threads of each rank; auto divides the cores of the host");

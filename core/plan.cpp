@@ -72,20 +72,11 @@ RunPlan plan_run(const PlanRequest& request) {
   return plan;
 }
 
-int64_t slots_per_step(const StepsConfig& config, int world_size) {
-  if (!config.global_batch_size) return config.gradient_accumulation_steps * world_size;
-  const int64_t slots = *config.global_batch_size / config.batch_size;
-  if (world_size > slots) {
-    throw ConfigError(
-        {.where = "global_batch_size",
-         .found = fmt::format(
-             "{} ranks, but global_batch_size {} / batch_size {} gives {} micro-batch{}",
-             world_size, *config.global_batch_size, config.batch_size, slots,
-             slots == 1 ? "" : "es"),
-         .expected = {},
-         .fix = fmt::format("use at most {} rank{}", slots, slots == 1 ? "" : "s")});
-  }
-  return slots;
+int64_t slots_per_step(const Config& config, int world_size) {
+  const StepsConfig& steps = config.steps;
+  if (!steps.global_batch_size) return steps.gradient_accumulation_steps * world_size;
+  require_work_for_ranks(config, world_size);
+  return *steps.global_batch_size / steps.batch_size;
 }
 
 }  // namespace lora_dist

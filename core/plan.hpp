@@ -44,6 +44,6 @@ RunPlan plan_run(const PlanRequest& request);
 
 /// The micro-batches of one optimiser step over all ranks, by the convention of design 1.3.
 /// Errors  ConfigError: more ranks than micro-batches.
-int64_t slots_per_step(const StepsConfig& config, int world_size);
+int64_t slots_per_step(const Config& config, int world_size);
 
 }  // namespace lora_dist

@@ -71,7 +71,7 @@ TrainingResult Trainer::run() {
         options_.eval_steps > 0 ? steps_done_ % options_.eval_steps == 0 || last : save_due || last;
     if (eval_due) evaluate(plan);
     if (save_due) save(plan);
-    result.stopped_on_request = any_rank_wants_to_stop() && !last;
+    result.stopped_on_request = stop_agreed_ && !last;
     result.stopped_early = options_.early_stopping_patience > 0 &&
                            evaluations_without_improvement_ >= options_.early_stopping_patience;
   }
@@ -141,13 +141,19 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
           .memory_gib = peak_memory_gib()};
 }
 
-// Exact in any order of addition between ranks: each place is nonzero on one rank only.
+// Exact in any order of addition between ranks: each place is nonzero on one rank only. The place
+// behind the losses counts the ranks that were asked to stop, so all of them stop after the same
+// step.
 double Trainer::sum_over_slots(std::vector<double> losses_of_slots) {
-  at::Tensor losses = at::tensor(losses_of_slots, at::kDouble);
-  parts_.world.all_reduce(losses, {.name = "losses"}).wait();
+  const auto num_slots = static_cast<int64_t>(losses_of_slots.size());
+  const bool asked = options_.stop_requested && options_.stop_requested->load();
+  losses_of_slots.push_back(asked ? 1 : 0);
+  at::Tensor places = at::tensor(losses_of_slots, at::kDouble);
+  parts_.world.all_reduce(places, {.name = "losses"}).wait();
+  const double* values = places.const_data_ptr<double>();
+  stop_agreed_ = values[num_slots] > 0;
   double sum = 0;
-  for (int64_t slot = 0; slot < losses.numel(); ++slot)
-    sum += losses.const_data_ptr<double>()[slot];
+  for (int64_t slot = 0; slot < num_slots; ++slot) sum += values[slot];
   return sum;
 }
 
@@ -206,14 +212,6 @@ void Trainer::save(const StepPlan& plan) {
                       .optimizer = parts_.optimizer.state()};
   state.trainer = parts_.trainer_state ? parts_.trainer_state() : nlohmann::ordered_json::object();
   parts_.checkpoints->save(std::move(state));
-}
-
-// Ranks agree on the step after which they stop, wherever the signal arrived.
-bool Trainer::any_rank_wants_to_stop() {
-  if (!options_.stop_requested) return false;
-  at::Tensor flag = at::full({1}, options_.stop_requested->load() ? 1 : 0, at::kLong);
-  parts_.world.all_reduce(flag, {.name = "stop request"}).wait();
-  return flag.item<int64_t>() > 0;
 }
 
 }  // namespace lora_dist

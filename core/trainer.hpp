@@ -67,15 +67,16 @@ class Trainer {
   StepMetrics train_step(const StepPlan& plan);
   void evaluate(const StepPlan& plan);
   void save(const StepPlan& plan);
+  /// Sum of the losses; also agrees on a stop request, which travels with them.
   double sum_over_slots(std::vector<double> losses_of_slots);
   void require_finite(const StepPlan& plan, double loss, double grad_norm) const;
-  bool any_rank_wants_to_stop();
 
   TrainerParts parts_;
   TrainerOptions options_;
   int64_t steps_done_ = 0, last_saved_ = 0, last_evaluated_ = 0;
   std::vector<double> eval_losses_;
   int64_t evaluations_without_improvement_ = 0;
+  bool stop_agreed_ = false;  // some rank was asked to stop before the last step's reduction
   NamedTensors best_adapter_;
   RunSummary summary_;
 };

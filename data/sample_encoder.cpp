@@ -49,12 +49,7 @@ Tokens SampleEncoder::tokens_of(const Record& record) const {
   if (!record.messages.empty())
     return prompt_template_->encode_training(record.messages, *tokenizer_, train_on_prompt_);
   if (record.text.empty()) return record.tokens;
-  Tokens tokens;
-  tokens.ids = tokenizer_->encode(record.text, /*add_special_tokens=*/true);
-  const TokenId eos = tokenizer_->eos_id();
-  if (eos >= 0 && (tokens.ids.empty() || tokens.ids.back() != eos)) tokens.ids.push_back(eos);
-  tokens.loss_mask.assign(tokens.ids.size(), 1);
-  return tokens;
+  return encode_text(record.text, *tokenizer_);
 }
 
 void SampleEncoder::require_known_ids(const Tokens& tokens, const std::string& where) const {

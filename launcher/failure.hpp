@@ -1,8 +1,8 @@
 // How a program that failed leaves: one line for the person, one exit code for the scheduler.
 //
-// The line appears once, whatever the number of ranks. Until the ranks have met they all see the
-// same request and fail alike, so rank 0 speaks for all; afterwards a failure belongs to the rank
-// that has it.
+// The line appears once, whatever the number of ranks. Failures that all ranks have alike (the same
+// request, or an error that on_all_ranks carried to everyone) are told by rank 0; a rank that fails
+// alone waits for it first, and speaks where rank 0 had nothing to say.
 #pragma once
 
 #include <exception>
@@ -23,8 +23,6 @@ Failure describe_failure(const std::exception_ptr& exception);
 
 /// Whether this process tells the person about a failure.
 bool prints_errors();
-/// From here on each rank speaks for itself.
-void ranks_met();
 
 /// Runs `work` and returns its exit code. On an exception says what happened and ends the process
 /// at once with _exit: no collective, no teardown of a communicator that others may still hang in.

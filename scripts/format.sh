@@ -4,6 +4,7 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+[[ $# == 0 || ($# == 1 && $1 == --check) ]] || fail "format.sh takes --check or nothing, not '$*'"
 command -v clang-format >/dev/null || fail "clang-format is missing; install it: apt-get install clang-format"
 cd "$root"
 mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp')

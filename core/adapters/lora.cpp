@@ -33,7 +33,7 @@ class LoraBranch final : public AdapterBranch {
 
   void forward(const at::Tensor& x_NI, at::Tensor& y_NO, const PassContext& pass) override {
     const at::Tensor hidden_NR = ops::product(dropped(x_NI, pass), a_RI_);
-    add_scaled_product(y_NO, hidden_NR, b_OR_.t());
+    ops::add_product(y_NO, hidden_NR, b_OR_, scale());
   }
 
   // With s the scale, h = drop(x) A^T and g = s dy B:  dB = s dy^T h, dA = g^T drop(x), dx +=
@@ -43,8 +43,8 @@ class LoraBranch final : public AdapterBranch {
     const at::Tensor x_dropped_NI = dropped(x_NI, pass);
     const at::Tensor hidden_NR = ops::product(x_dropped_NI, a_RI_);
     const at::Tensor g_NR = ops::product_transposed(dy_NO, b_OR_).mul_(scale());
-    add_gradient(b_index_, dy_NO, hidden_NR.mul(scale()));
-    add_gradient(a_index_, g_NR, x_dropped_NI);
+    ops::add_outer_product(params_.gradient_view(b_index_), dy_NO, hidden_NR.mul(scale()));
+    ops::add_outer_product(params_.gradient_view(a_index_), g_NR, x_dropped_NI);
     if (!need_dx) return;
     if (is_dropping(pass)) {
       dx_NI.add_(dropped(ops::product_transposed(g_NR, a_RI_), pass));
@@ -63,27 +63,6 @@ class LoraBranch final : public AdapterBranch {
   at::Tensor dropped(const at::Tensor& x_NI, const PassContext& pass) const {
     if (!is_dropping(pass)) return x_NI;
     return ops::dropout(x_NI, dropout_, {pass.seed, pass.step, pass.slot, module_});
-  }
-
-  void add_scaled_product(at::Tensor& y_NO, const at::Tensor& hidden_NR,
-                          const at::Tensor& b_RO) const {
-    if (compute_ == at::kBFloat16 && y_NO.device().is_cpu() && !ops::has_fast_bf16()) {
-      y_NO.add_(ops::product(hidden_NR, b_OR_), scale());
-    } else {
-      y_NO.addmm_(hidden_NR, b_RO, /*beta=*/1, /*alpha=*/scale());
-    }
-  }
-
-  // gradient += left^T right, in fp32.
-  void add_gradient(size_t index, const at::Tensor& left, const at::Tensor& right) {
-    at::Tensor gradient = params_.gradient_view(index);
-    if (compute_ == at::kFloat) {
-      gradient.addmm_(left.t(), right);
-    } else if (left.device().is_cpu() && !ops::has_fast_bf16()) {
-      gradient.addmm_(left.to(at::kFloat).t(), right.to(at::kFloat));
-    } else {
-      gradient.add_(at::mm(left.t(), right));
-    }
   }
 
   TrainableParams& params_;

@@ -153,6 +153,29 @@ DecoderSpec read_common_spec(const nlohmann::ordered_json& config, const std::st
   return spec;
 }
 
+void set_windows(DecoderSpec& spec, const nlohmann::ordered_json& config, const std::string& where,
+                 int64_t window, const std::function<bool(int64_t layer)>& otherwise) {
+  const bool by_type = config.contains("layer_types") && config["layer_types"].is_array();
+  if (by_type && static_cast<int64_t>(config["layer_types"].size()) != spec.num_layers) {
+    throw ModelError(
+        {.where = where,
+         .found = fmt::format("layer_types names {} layers", config["layer_types"].size()),
+         .expected = fmt::format("num_hidden_layers, {}", spec.num_layers),
+         .fix = "use the config.json that came with the model"});
+  }
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    const bool windowed =
+        by_type ? config["layer_types"][layer] == "sliding_attention" : otherwise(layer);
+    spec.windows[layer] = windowed ? window : 0;
+  }
+}
+
+void read_windows_of_all_layers(DecoderSpec& spec, const nlohmann::ordered_json& config,
+                                const std::string& where) {
+  if (!has_number(config, "sliding_window")) return;
+  set_windows(spec, config, where, config["sliding_window"], [](int64_t) { return true; });
+}
+
 std::vector<WeightRow> weight_rows(const DecoderSpec& spec) {
   const int64_t d = spec.hidden_size, f = spec.intermediate_size, q = spec.query_width(),
                 kv = spec.kv_width();

@@ -1,6 +1,7 @@
 // The facts by which LLaMA-type decoders differ, as one table that a family fills from config.json.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,15 @@ struct DecoderSpec {
 /// What most families share: sizes, eps, rope, bias and tying flags by their usual names in
 /// config.json. Errors  ModelError naming `where` and the key.
 DecoderSpec read_common_spec(const nlohmann::ordered_json& config, const std::string& where);
+
+/// Gives `window` to the layers that config.json's layer_types calls "sliding_attention" or, where
+/// it has no such list, to those that `otherwise` picks. Errors  ModelError: a list of another
+/// length.
+void set_windows(DecoderSpec& spec, const nlohmann::ordered_json& config, const std::string& where,
+                 int64_t window, const std::function<bool(int64_t layer)>& otherwise);
+/// The same from the key sliding_window, for all layers; null or absent: none has a window.
+void read_windows_of_all_layers(DecoderSpec& spec, const nlohmann::ordered_json& config,
+                                const std::string& where);
 
 /// One row of a family's table of weights.
 struct WeightRow {

@@ -17,13 +17,8 @@ DecoderSpec gemma2_spec(const nlohmann::ordered_json& config, const std::string&
   spec.logit_softcap = softcap("final_logit_softcapping");
   spec.attention_scale =
       1.0 / std::sqrt(config.value("query_pre_attn_scalar", static_cast<double>(spec.head_dim)));
-  const int64_t window = config.value("sliding_window", int64_t{4096});
-  const bool by_type = config.contains("layer_types") && config["layer_types"].is_array();
-  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    const bool windowed =
-        by_type ? config["layer_types"][layer] == "sliding_attention" : layer % 2 == 0;
-    spec.windows[layer] = windowed ? window : 0;
-  }
+  set_windows(spec, config, where, config.value("sliding_window", int64_t{4096}),
+              [](int64_t layer) { return layer % 2 == 0; });
   return spec;
 }
 

@@ -17,7 +17,9 @@ const Registry<FamilyFactory>& model_families() {
 }
 
 DecoderSpec read_decoder_spec(const nlohmann::ordered_json& config, const std::string& where) {
-  const std::string type = config.value("model_type", "");
+  const std::string type = config.contains("model_type") && config["model_type"].is_string()
+                               ? config["model_type"].get<std::string>()
+                               : std::string();
   const FamilyFactory* family = model_families().find(type);
   if (!family) {
     throw ModelError(
@@ -26,7 +28,14 @@ DecoderSpec read_decoder_spec(const nlohmann::ordered_json& config, const std::s
          .expected = fmt::format("one of {}", fmt::join(model_families().names(), ", ")),
          .fix = "choose a base model of one of these families"});
   }
-  return (*family)(config, where);
+  try {
+    return (*family)(config, where);
+  } catch (const nlohmann::json::exception& failure) {
+    throw ModelError({.where = where,
+                      .found = fmt::format("a value of another type ({})", failure.what()),
+                      .expected = {},
+                      .fix = "use the config.json that came with the model"});
+  }
 }
 
 }  // namespace lora_dist

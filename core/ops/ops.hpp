@@ -57,6 +57,12 @@ at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_
 void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
                             const at::Tensor& weight_OI);
 
+/// y_NO += scale * x W^T, in place.
+void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
+                 double scale);
+/// gradient_OI (fp32) += dy^T x.
+void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI);
+
 /// `weight` in the dtype that products with activations of `compute` use; the weight itself where
 /// nothing has to change.
 at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute);

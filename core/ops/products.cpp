@@ -66,4 +66,22 @@ void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
   }
 }
 
+void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
+                 double scale) {
+  if (product_dtype(x_NI) == x_NI.scalar_type()) {
+    y_NO.addmm_(x_NI, converted(weight_OI, x_NI.scalar_type()).t(), /*beta=*/1, /*alpha=*/scale);
+  } else {
+    y_NO.add_(product(x_NI, weight_OI), scale);
+  }
+}
+
+void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI) {
+  const at::ScalarType dtype = product_dtype(x_NI);
+  if (dtype == at::kFloat) {
+    gradient_OI.addmm_(dy_NO.to(dtype).t(), x_NI.to(dtype));
+  } else {
+    gradient_OI.add_(at::mm(dy_NO.t(), x_NI));
+  }
+}
+
 }  // namespace lora_dist::ops

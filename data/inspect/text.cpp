@@ -3,6 +3,7 @@
 #include <map>
 
 #include "core/error.hpp"
+#include "core/units.hpp"
 #include "data/inspect/inspect.hpp"
 #include "data/json.hpp"
 #include "data/printable.hpp"
@@ -11,14 +12,6 @@ namespace lora_dist {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string bytes_text(uint64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", value / 1e9);
-  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", value / 1e6);
-  if (bytes >= 1'000) return fmt::format("{:.1f} kB", value / 1e3);
-  return fmt::format("{} bytes", bytes);
-}
 
 /// A value on one line: texts without quotes, nothing that drives a terminal.
 std::string plain(const Json& value) {

@@ -10,10 +10,10 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/models/model_families.hpp"
+#include "core/units.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
-#include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
 
 namespace lora_dist {
@@ -76,7 +76,7 @@ class PlanCommand final : public Command {
   int64_t num_steps(const Config& config) const {
     if (config.steps.max_steps > 0) return config.steps.max_steps;
     const auto global =
-        static_cast<double>(config.steps.batch_size * slots_per_step(config.steps, num_ranks_));
+        static_cast<double>(config.steps.batch_size * slots_per_step(config, num_ranks_));
     return static_cast<int64_t>(
         std::ceil(std::ceil(static_cast<double>(num_samples_) / global) * config.steps.epochs));
   }

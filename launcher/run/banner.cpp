@@ -1,5 +1,7 @@
 #include "launcher/run/banner.hpp"
 
+#include "core/units.hpp"
+
 namespace lora_dist {
 namespace {
 
@@ -30,21 +32,6 @@ std::string data_line(const BannerFacts& facts) {
 }
 
 }  // namespace
-
-std::string bytes_text(int64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  if (bytes >= int64_t{1} << 30) return fmt::format("{:.2f} GiB", value / (1 << 30));
-  if (bytes >= 1 << 20) return fmt::format("{:.1f} MiB", value / (1 << 20));
-  return fmt::format("{:.0f} kB", value / 1000);
-}
-
-std::string count_text(int64_t count) {
-  const auto value = static_cast<double>(count);
-  if (count >= 1'000'000'000) return fmt::format("{:.2f} B", value / 1e9);
-  if (count >= 1'000'000) return fmt::format("{:.2f} M", value / 1e6);
-  if (count >= 10'000) return fmt::format("{:.1f} k", value / 1e3);
-  return fmt::format("{}", count);
-}
 
 std::string banner_text(const BannerFacts& facts) {
   const double share = 100.0 * static_cast<double>(facts.plan.trainable_parameters) /

@@ -30,8 +30,4 @@ struct BannerFacts {
 /// Several lines, without a final newline.
 std::string banner_text(const BannerFacts& facts);
 
-/// "12.3 MB", "1.20 GiB"-style sizes and "134.5 M" counts.
-std::string bytes_text(int64_t bytes);
-std::string count_text(int64_t count);
-
 }  // namespace lora_dist

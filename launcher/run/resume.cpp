@@ -118,18 +118,30 @@ void broadcast_state(Adapter& adapter, Optimizer& optimizer, Communicator& world
 
 }  // namespace
 
-nlohmann::ordered_json mathematics_of(const Config& config) {
-  return {{"lora_rank", config.adapter.lora_rank},
-          {"lora_alpha", config.adapter.lora_alpha.value_or(0)},
-          {"lora_dropout", config.adapter.lora_dropout},
-          {"learning_rate", config.steps.learning_rate},
-          {"scheduler", config.steps.scheduler},
-          {"optimizer", config.steps.optimizer},
-          {"weight_decay", config.steps.weight_decay},
-          {"batch_size", config.steps.batch_size},
-          {"max_grad_norm", config.steps.max_grad_norm},
-          {"max_seq_length", config.data.max_seq_length},
-          {"seed", config.steps.seed}};
+nlohmann::ordered_json mathematics_of(const Config& config, int64_t slots_per_step) {
+  const AdapterConfig& adapter = config.adapter;
+  const StepsConfig& steps = config.steps;
+  return {{"lora_rank", adapter.lora_rank},
+          {"lora_alpha", adapter.lora_alpha.value_or(0)},
+          {"lora_dropout", adapter.lora_dropout},
+          {"use_rslora", adapter.use_rslora},
+          {"batch_size", steps.batch_size},
+          {"global_batch_size", steps.batch_size * slots_per_step},
+          {"epochs", steps.epochs},
+          {"max_steps", steps.max_steps},
+          {"learning_rate", steps.learning_rate},
+          {"scheduler", steps.scheduler},
+          {"warmup_steps", steps.warmup_steps},
+          {"warmup_ratio", steps.warmup_ratio},
+          {"optimizer", steps.optimizer},
+          {"weight_decay", steps.weight_decay},
+          {"adam_beta1", steps.adam_beta1},
+          {"adam_beta2", steps.adam_beta2},
+          {"adam_epsilon", steps.adam_epsilon},
+          {"max_grad_norm", steps.max_grad_norm},
+          {"seed", steps.seed},
+          {"shuffle", config.data.shuffle},
+          {"max_seq_length", config.data.max_seq_length}};
 }
 
 RunStart start_run(const StartRequest& request, Adapter& adapter, Optimizer& optimizer,

@@ -27,7 +27,7 @@ struct RunStart {
 
 /// Keys that change the mathematics of a run, with their values: part of a checkpoint's
 /// fingerprints.
-nlohmann::ordered_json mathematics_of(const Config& config);
+nlohmann::ordered_json mathematics_of(const Config& config, int64_t slots_per_step);
 
 /// Fills adapter and optimizer. Rank 0 alone reads files; every rank leaves with the same state.
 ///

@@ -54,7 +54,7 @@ RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokeniz
                          const PromptTemplate* prompt_template, Communicator& world) {
   RunData data;
   data.path = data_path(config.data);
-  data.slots_per_step = slots_per_step(config.steps, world.world_size());
+  data.slots_per_step = slots_per_step(config, world.world_size());
   data.train = prepare_dataset(prepare_request(config, data.path, vocab_size), tokenizer,
                                prompt_template, world);
   StreamOptions options{.batch_size = config.steps.batch_size,

@@ -3,12 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
 
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
@@ -40,7 +41,9 @@ double seconds_since_exec() {
   std::istringstream fields(text.substr(text.rfind(')') + 1));
   std::string field;
   for (int i = 3; i <= 22; ++i) fields >> field;  // field 22: start time in clock ticks
-  return field.empty() ? 0 : up - std::stod(field) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  if (field.empty()) return 0;
+  const double since = up - std::stod(field) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  return std::round(since * 100) / 100;  // the kernel's clock ticks in hundredths
 }
 
 // Remembers when the first step of this process ended.
@@ -81,11 +84,19 @@ class Run {
     data_ = prepare_run_data(config_, base_.decoder->spec().vocab_size, base_.tokenizer.get(),
                              base_.prompt_template.get(), *communicator_);
     make_adapter();
+    on_all_ranks(*communicator_, [&] {
+      // A checkpoint holds the adapter and two moments, all fp32.
+      if (world_info_.rank == 0)
+        require_free_space(
+            config_.state.output_dir,
+            3 * sizeof(float) * static_cast<uint64_t>(adapter_->params().num_elements()));
+      return std::string();
+    });
     optimizer_ = optimizers().at(config_.steps.optimizer)(
         {.params = adapter_->params().flat(), .config = config_.steps});
     fingerprints_ = {{"base", base_fingerprint()},
                      {"data", data_.train->fingerprint()},
-                     {"mathematics", mathematics_of(config_)}};
+                     {"mathematics", mathematics_of(config_, data_.slots_per_step)}};
     if (base_.tokenizer) fingerprints_["tokenizer"] = base_.tokenizer->sha256();
     start_ = start_run({.config = config_,
                         .fingerprints = fingerprints_,

@@ -1,0 +1,21 @@
+#include "core/units.hpp"
+
+namespace lora_dist {
+
+std::string bytes_text(uint64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", value / 1e9);
+  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", value / 1e6);
+  if (bytes >= 1'000) return fmt::format("{:.1f} kB", value / 1e3);
+  return fmt::format("{} bytes", bytes);
+}
+
+std::string count_text(int64_t count) {
+  const auto value = static_cast<double>(count);
+  if (count >= 1'000'000'000) return fmt::format("{:.2f} B", value / 1e9);
+  if (count >= 1'000'000) return fmt::format("{:.2f} M", value / 1e6);
+  if (count >= 10'000) return fmt::format("{:.1f} k", value / 1e3);
+  return fmt::format("{}", count);
+}
+
+}  // namespace lora_dist
