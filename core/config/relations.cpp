@@ -8,8 +8,8 @@
 namespace lora_dist {
 namespace {
 
-[[noreturn]] void fail(const Config& config, const char* key, const std::string& found,
-                       const std::string& fix) {
+[[noreturn]] void refuse(const Config& config, const char* key, const std::string& found,
+                         const std::string& fix) {
   throw ConfigError({.where = config.where(key), .found = found, .fix = fix});
 }
 
@@ -19,36 +19,36 @@ void check_batches(const Config& config) {
   const int64_t global = *steps.global_batch_size, local = steps.batch_size;
   const int64_t below = global / local * local;
   if (below != global)
-    fail(config, "global_batch_size",
-         fmt::format("global_batch_size {} is no multiple of batch_size {}", global, local),
-         below == 0 ? fmt::format("use {}", local)
-                    : fmt::format("use {} or {}", below, below + local));
+    refuse(config, "global_batch_size",
+           fmt::format("global_batch_size {} is no multiple of batch_size {}", global, local),
+           below == 0 ? fmt::format("use {}", local)
+                      : fmt::format("use {} or {}", below, below + local));
   if (steps.gradient_accumulation_steps != 1)
-    fail(config, "gradient_accumulation_steps",
-         fmt::format("gradient_accumulation_steps {} means nothing beside global_batch_size {}",
-                     steps.gradient_accumulation_steps, global),
-         "keep one of the two");
+    refuse(config, "gradient_accumulation_steps",
+           fmt::format("gradient_accumulation_steps {} means nothing beside global_batch_size {}",
+                       steps.gradient_accumulation_steps, global),
+           "keep one of the two");
 }
 
 void check_precision(const Config& config) {
   if (config.model.fp16 && config.model.dtype == "fp32")
-    fail(config, "fp16", "fp16 true and dtype fp32 contradict each other", "keep one of the two");
+    refuse(config, "fp16", "fp16 true and dtype fp32 contradict each other", "keep one of the two");
 }
 
 void check_validation(const Config& config) {
   const DataConfig& data = config.data;
   if (data.val_size > 1 && data.val_size != std::floor(data.val_size))
-    fail(config, "val_size",
-         fmt::format("val_size {} is neither a share below 1 nor a number of samples",
-                     config::print(data.val_size)),
-         "write 0.1 or 20, for example");
+    refuse(config, "val_size",
+           fmt::format("val_size {} is neither a share below 1 nor a number of samples",
+                       config::print(data.val_size)),
+           "write 0.1 or 20, for example");
   if (data.val_size > 0 && !data.val_data_path.empty())
-    fail(config, "val_size", "val_size and val_data_path both name validation data",
-         "keep one of the two");
+    refuse(config, "val_size", "val_size and val_data_path both name validation data",
+           "keep one of the two");
   if (data.val_size > 0 || !data.val_data_path.empty()) return;
   const auto needs_validation = [&](const char* key) {
-    fail(config, key, fmt::format("{} needs validation data", key),
-         "set val_size or val_data_path");
+    refuse(config, key, fmt::format("{} needs validation data", key),
+           "set val_size or val_data_path");
   };
   if (config.state.early_stopping_patience > 0) needs_validation("early_stopping_patience");
   if (config.state.load_best_model_at_end) needs_validation("load_best_model_at_end");
@@ -85,9 +85,10 @@ void check_relations(const Config& config) {
   check_precision(config);
   check_validation(config);
   if (config.adapter.target_modules.empty())
-    fail(config, "target_modules", "target_modules is empty", "name a layer, or write all-linear");
+    refuse(config, "target_modules", "target_modules is empty",
+           "name a layer, or write all-linear");
   if (config.steps.max_steps == 0)
-    fail(config, "max_steps", "max_steps 0 trains nothing", "write -1 to leave it to epochs");
+    refuse(config, "max_steps", "max_steps 0 trains nothing", "write -1 to leave it to epochs");
 }
 
 void fill_defaults(Config& config) {
@@ -125,10 +126,10 @@ void require_work_for_ranks(const Config& config, int world_size) {
   const int64_t global = *config.steps.global_batch_size, local = config.steps.batch_size;
   const int64_t num_micro_batches = global / local;
   if (world_size <= num_micro_batches) return;
-  fail(config, "global_batch_size",
-       fmt::format("{} ranks, but global_batch_size {} / batch_size {} gives {} micro-batches",
-                   world_size, global, local, num_micro_batches),
-       fmt::format("use at most {} ranks", num_micro_batches));
+  refuse(config, "global_batch_size",
+         fmt::format("{} ranks, but global_batch_size {} / batch_size {} gives {} micro-batches",
+                     world_size, global, local, num_micro_batches),
+         fmt::format("use at most {} ranks", num_micro_batches));
 }
 
 }  // namespace lora_dist

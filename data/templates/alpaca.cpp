@@ -22,7 +22,7 @@ std::string question(const Message& user) {
   return text + "### Response:\n";
 }
 
-std::vector<Chunk> lay_out(const LayoutRequest& request) {
+std::vector<Chunk> lay_out_alpaca(const LayoutRequest& request) {
   const Dialogue dialogue = as_dialogue(request);
   std::vector<Chunk> chunks;
   for (const Exchange& exchange : dialogue.exchanges) {
@@ -46,7 +46,7 @@ std::vector<Chunk> lay_out(const LayoutRequest& request) {
 
 std::unique_ptr<PromptTemplate> make_alpaca_template(const Tokenizer& tokenizer) {
   return make_family_template(
-      {.name = "alpaca", .layout = lay_out, .markers = {}, .end_of_turn = {}}, tokenizer);
+      {.name = "alpaca", .layout = lay_out_alpaca, .markers = {}, .end_of_turn = {}}, tokenizer);
 }
 
 }  // namespace lora_dist

@@ -8,7 +8,7 @@
 namespace lora_dist {
 namespace {
 
-std::vector<Chunk> lay_out(const LayoutRequest& request) {
+std::vector<Chunk> lay_out_chatml(const LayoutRequest& request) {
   std::vector<Chunk> chunks;
   for (const Message& message : request.messages) {
     const Learn learn = message.role == "assistant" ? Learn::kAnswer : Learn::kPrompt;
@@ -25,7 +25,7 @@ std::vector<Chunk> lay_out(const LayoutRequest& request) {
 
 std::unique_ptr<PromptTemplate> make_chatml_template(const Tokenizer& tokenizer) {
   return make_family_template({.name = "chatml",
-                               .layout = lay_out,
+                               .layout = lay_out_chatml,
                                .markers = {"<|im_start|>", "<|im_end|>"},
                                .end_of_turn = "<|im_end|>"},
                               tokenizer);

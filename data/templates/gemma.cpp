@@ -5,7 +5,7 @@
 namespace lora_dist {
 namespace {
 
-std::vector<Chunk> lay_out(const LayoutRequest& request) {
+std::vector<Chunk> lay_out_gemma(const LayoutRequest& request) {
   const Dialogue dialogue = as_dialogue(request);
   std::vector<Chunk> chunks;
   const auto add_turn = [&](const std::string& role, const std::string& content, Learn learn) {
@@ -30,7 +30,7 @@ std::vector<Chunk> lay_out(const LayoutRequest& request) {
 
 std::unique_ptr<PromptTemplate> make_gemma_template(const Tokenizer& tokenizer) {
   return make_family_template({.name = "gemma",
-                               .layout = lay_out,
+                               .layout = lay_out_gemma,
                                .markers = {"<start_of_turn>", "<end_of_turn>"},
                                .end_of_turn = "<end_of_turn>"},
                               tokenizer);

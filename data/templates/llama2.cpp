@@ -6,7 +6,7 @@
 namespace lora_dist {
 namespace {
 
-std::vector<Chunk> lay_out(const LayoutRequest& request) {
+std::vector<Chunk> lay_out_llama2(const LayoutRequest& request) {
   const Dialogue dialogue = as_dialogue(request);
   std::vector<Chunk> chunks;
   for (const Exchange& exchange : dialogue.exchanges) {
@@ -27,7 +27,7 @@ std::vector<Chunk> lay_out(const LayoutRequest& request) {
 
 std::unique_ptr<PromptTemplate> make_llama2_template(const Tokenizer& tokenizer) {
   return make_family_template(
-      {.name = "llama2", .layout = lay_out, .markers = {}, .end_of_turn = {}}, tokenizer);
+      {.name = "llama2", .layout = lay_out_llama2, .markers = {}, .end_of_turn = {}}, tokenizer);
 }
 
 }  // namespace lora_dist

@@ -12,7 +12,7 @@ Segment header(const std::string& role) {
   return {"<|start_header_id|>" + role + "<|end_header_id|>\n\n", Learn::kPrompt};
 }
 
-std::vector<Chunk> lay_out(const LayoutRequest& request) {
+std::vector<Chunk> lay_out_llama3(const LayoutRequest& request) {
   std::vector<Chunk> chunks;
   for (const Message& message : request.messages) {
     const Learn learn = message.role == "assistant" ? Learn::kAnswer : Learn::kPrompt;
@@ -31,7 +31,7 @@ std::vector<Chunk> lay_out(const LayoutRequest& request) {
 std::unique_ptr<PromptTemplate> make_llama3_template(const Tokenizer& tokenizer) {
   return make_family_template(
       {.name = "llama3",
-       .layout = lay_out,
+       .layout = lay_out_llama3,
        .markers = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
        .end_of_turn = "<|eot_id|>"},
       tokenizer);

@@ -6,7 +6,7 @@
 namespace lora_dist {
 namespace {
 
-std::vector<Chunk> lay_out(const LayoutRequest& request) {
+std::vector<Chunk> lay_out_phi3(const LayoutRequest& request) {
   std::vector<Chunk> chunks;
   for (const Message& message : request.messages) {
     const Learn learn = message.role == "assistant" ? Learn::kAnswer : Learn::kPrompt;
@@ -23,7 +23,7 @@ std::vector<Chunk> lay_out(const LayoutRequest& request) {
 
 std::unique_ptr<PromptTemplate> make_phi3_template(const Tokenizer& tokenizer) {
   return make_family_template({.name = "phi3",
-                               .layout = lay_out,
+                               .layout = lay_out_phi3,
                                .markers = {"<|user|>", "<|assistant|>", "<|end|>"},
                                .end_of_turn = "<|end|>"},
                               tokenizer);

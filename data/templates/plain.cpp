@@ -9,7 +9,7 @@
 namespace lora_dist {
 namespace {
 
-std::vector<Chunk> lay_out(const LayoutRequest& request) {
+std::vector<Chunk> lay_out_plain(const LayoutRequest& request) {
   const Dialogue dialogue = as_dialogue(request);
   std::vector<Chunk> chunks;
   for (const Exchange& exchange : dialogue.exchanges) {
@@ -30,7 +30,7 @@ std::vector<Chunk> lay_out(const LayoutRequest& request) {
 
 std::unique_ptr<PromptTemplate> make_plain_template(const Tokenizer& tokenizer) {
   return make_family_template(
-      {.name = "plain", .layout = lay_out, .markers = {}, .end_of_turn = {}}, tokenizer);
+      {.name = "plain", .layout = lay_out_plain, .markers = {}, .end_of_turn = {}}, tokenizer);
 }
 
 }  // namespace lora_dist

@@ -30,16 +30,16 @@ Normalizer unicode_form(int options, char32_t identity_below) {
   };
 }
 
-Normalizer make_nfc(const JsonView&) { return unicode_form(UTF8PROC_COMPOSE, 0x300); }
-Normalizer make_nfd(const JsonView&) { return unicode_form(UTF8PROC_DECOMPOSE, 0x80); }
-Normalizer make_nfkc(const JsonView&) {
+Normalizer make_nfc_normalizer(const JsonView&) { return unicode_form(UTF8PROC_COMPOSE, 0x300); }
+Normalizer make_nfd_normalizer(const JsonView&) { return unicode_form(UTF8PROC_DECOMPOSE, 0x80); }
+Normalizer make_nfkc_normalizer(const JsonView&) {
   return unicode_form(UTF8PROC_COMPOSE | UTF8PROC_COMPAT, 0x80);
 }
-Normalizer make_nfkd(const JsonView&) {
+Normalizer make_nfkd_normalizer(const JsonView&) {
   return unicode_form(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, 0x80);
 }
 
-Normalizer make_lowercase(const JsonView&) {
+Normalizer make_lowercase_normalizer(const JsonView&) {
   return [](std::string& text) {
     std::string lower;
     lower.reserve(text.size());
@@ -53,7 +53,7 @@ Normalizer make_lowercase(const JsonView&) {
   };
 }
 
-Normalizer make_strip(const JsonView& spec) {
+Normalizer make_strip_normalizer(const JsonView& spec) {
   return
       [left = spec.boolean("strip_left"), right = spec.boolean("strip_right")](std::string& text) {
         if (right) text.resize(text.size() - trailing_space(text));
@@ -61,13 +61,13 @@ Normalizer make_strip(const JsonView& spec) {
       };
 }
 
-Normalizer make_prepend(const JsonView& spec) {
+Normalizer make_prepend_normalizer(const JsonView& spec) {
   return [prefix = spec.text("prepend")](std::string& text) {
     if (!text.empty()) text.insert(0, prefix);
   };
 }
 
-Normalizer make_replace(const JsonView& spec) {
+Normalizer make_replace_normalizer(const JsonView& spec) {
   return [pattern = read_pattern(spec), content = spec.text("content")](std::string& text) {
     std::string result;
     result.reserve(text.size());
@@ -81,7 +81,7 @@ Normalizer make_replace(const JsonView& spec) {
   };
 }
 
-Normalizer make_sequence(const JsonView& spec) {
+Normalizer make_sequence_normalizer(const JsonView& spec) {
   std::vector<Normalizer> steps;
   for (const JsonView& step : spec.items("normalizers")) steps.push_back(make_normalizer(step));
   return [steps = std::move(steps)](std::string& text) {
@@ -92,16 +92,16 @@ Normalizer make_sequence(const JsonView& spec) {
 }  // namespace
 
 Normalizer make_normalizer(const JsonView& spec) {
-  static const Registry<Normalizer (*)(const JsonView&)> known("normalizer",
-                                                               {{"Sequence", make_sequence},
-                                                                {"NFC", make_nfc},
-                                                                {"NFD", make_nfd},
-                                                                {"NFKC", make_nfkc},
-                                                                {"NFKD", make_nfkd},
-                                                                {"Prepend", make_prepend},
-                                                                {"Replace", make_replace},
-                                                                {"Lowercase", make_lowercase},
-                                                                {"Strip", make_strip}});
+  static const Registry<Normalizer (*)(const JsonView&)> known(
+      "normalizer", {{"Sequence", make_sequence_normalizer},
+                     {"NFC", make_nfc_normalizer},
+                     {"NFD", make_nfd_normalizer},
+                     {"NFKC", make_nfkc_normalizer},
+                     {"NFKD", make_nfkd_normalizer},
+                     {"Prepend", make_prepend_normalizer},
+                     {"Replace", make_replace_normalizer},
+                     {"Lowercase", make_lowercase_normalizer},
+                     {"Strip", make_strip_normalizer}});
   return component(known, "normalizer", spec)(spec);
 }
 

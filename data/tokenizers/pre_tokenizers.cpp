@@ -103,30 +103,30 @@ PreTokenizer split(const Pattern& pattern, Behavior behavior, bool invert = fals
   };
 }
 
-PreTokenizer make_split(const JsonView& spec) {
+PreTokenizer make_split_pre_tokenizer(const JsonView& spec) {
   return split(read_pattern(spec), read_behavior(spec), spec.boolean("invert", false));
 }
 
-PreTokenizer make_digits(const JsonView& spec) {
+PreTokenizer make_digits_pre_tokenizer(const JsonView& spec) {
   const bool individual = spec.boolean("individual_digits");
   return split({R"(\p{N})", spec.file()}, individual ? Behavior::kIsolated : Behavior::kContiguous);
 }
 
-PreTokenizer make_punctuation(const JsonView& spec) {
+PreTokenizer make_punctuation_pre_tokenizer(const JsonView& spec) {
   // ASCII's symbols count as punctuation too, though Unicode calls them symbols.
   return split({R"([\p{P}$+<=>^`|~])", spec.file()},
                spec.has("behavior") ? read_behavior(spec) : Behavior::kIsolated);
 }
 
-PreTokenizer make_whitespace(const JsonView& spec) {
+PreTokenizer make_whitespace_pre_tokenizer(const JsonView& spec) {
   return split({kWordsPattern, spec.file()}, Behavior::kRemoved, /*invert=*/true);
 }
 
-PreTokenizer make_whitespace_split(const JsonView& spec) {
+PreTokenizer make_whitespace_split_pre_tokenizer(const JsonView& spec) {
   return split({R"(\p{White_Space})", spec.file()}, Behavior::kRemoved);
 }
 
-PreTokenizer make_byte_level(const JsonView& spec) {
+PreTokenizer make_byte_level_pre_tokenizer(const JsonView& spec) {
   PreTokenizer cut = spec.boolean("use_regex", true)
                          ? split({kGpt2Pattern, spec.file()}, Behavior::kIsolated)
                          : nullptr;
@@ -140,7 +140,7 @@ PreTokenizer make_byte_level(const JsonView& spec) {
   };
 }
 
-PreTokenizer make_metaspace(const JsonView& spec) {
+PreTokenizer make_metaspace_pre_tokenizer(const JsonView& spec) {
   const std::string space = spec.text("replacement");
   // Files written before prepend_scheme existed have add_prefix_space.
   const std::string scheme = spec.has("prepend_scheme")               ? spec.text("prepend_scheme")
@@ -164,7 +164,7 @@ PreTokenizer make_metaspace(const JsonView& spec) {
   };
 }
 
-PreTokenizer make_sequence(const JsonView& spec) {
+PreTokenizer make_sequence_pre_tokenizer(const JsonView& spec) {
   std::vector<PreTokenizer> steps;
   for (const JsonView& step : spec.items("pretokenizers"))
     steps.push_back(make_pre_tokenizer(step));
@@ -177,14 +177,14 @@ PreTokenizer make_sequence(const JsonView& spec) {
 
 PreTokenizer make_pre_tokenizer(const JsonView& spec) {
   static const Registry<PreTokenizer (*)(const JsonView&)> known(
-      "pre_tokenizer", {{"Sequence", make_sequence},
-                        {"Split", make_split},
-                        {"ByteLevel", make_byte_level},
-                        {"Metaspace", make_metaspace},
-                        {"Digits", make_digits},
-                        {"Whitespace", make_whitespace},
-                        {"WhitespaceSplit", make_whitespace_split},
-                        {"Punctuation", make_punctuation}});
+      "pre_tokenizer", {{"Sequence", make_sequence_pre_tokenizer},
+                        {"Split", make_split_pre_tokenizer},
+                        {"ByteLevel", make_byte_level_pre_tokenizer},
+                        {"Metaspace", make_metaspace_pre_tokenizer},
+                        {"Digits", make_digits_pre_tokenizer},
+                        {"Whitespace", make_whitespace_pre_tokenizer},
+                        {"WhitespaceSplit", make_whitespace_split_pre_tokenizer},
+                        {"Punctuation", make_punctuation_pre_tokenizer}});
   return component(known, "pre_tokenizer", spec)(spec);
 }
 

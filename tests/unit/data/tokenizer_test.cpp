@@ -34,7 +34,7 @@ std::string loading_error(const TempFolder& folder) {
   return "no error";
 }
 
-std::string error_of(const std::string& content) {
+std::string loading_error(const std::string& content) {
   const TempFolder folder;
   const std::string path = folder.write("tokenizer.json", content);
   const std::string message = loading_error(folder);
@@ -70,55 +70,55 @@ TEST(LoadTokenizer, SaysWhatToDoWhenTheFileIsMissing) {
 
 TEST(LoadTokenizer, NamesTheByteWhereTheJsonBreaks) {
   const std::string whole = file_with();
-  EXPECT_THAT(error_of(whole.substr(0, 40)), StartsWith(": byte 40: the JSON breaks off"));
-  EXPECT_THAT(error_of("{\"model\": {]"), StartsWith(": byte 11: the JSON breaks off"));
+  EXPECT_THAT(loading_error(whole.substr(0, 40)), StartsWith(": byte 40: the JSON breaks off"));
+  EXPECT_THAT(loading_error("{\"model\": {]"), StartsWith(": byte 11: the JSON breaks off"));
 }
 
 TEST(LoadTokenizer, NamesAComponentThatIsNotKnownAndThoseThatAre) {
-  EXPECT_EQ(error_of(file_with(R"({"normalizer": {"type": "Precompiled"}})")),
+  EXPECT_EQ(loading_error(file_with(R"({"normalizer": {"type": "Precompiled"}})")),
             ": normalizer 'Precompiled' is not supported; known: Sequence, NFC, NFD, NFKC, NFKD, "
             "Prepend, Replace, Lowercase, Strip");
   EXPECT_THAT(
-      error_of(file_with(
+      loading_error(file_with(
           R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}]}})")),
       StartsWith(": pre_tokenizer 'BertPreTokenizer' is not supported; known: "));
-  EXPECT_THAT(error_of(file_with(R"({"post_processor": {"type": "BertProcessing"}})")),
+  EXPECT_THAT(loading_error(file_with(R"({"post_processor": {"type": "BertProcessing"}})")),
               StartsWith(": post_processor 'BertProcessing' is not supported; known: "));
-  EXPECT_THAT(error_of(file_with(R"({"decoder": {"type": "CTC"}})")),
+  EXPECT_THAT(loading_error(file_with(R"({"decoder": {"type": "CTC"}})")),
               StartsWith(": decoder 'CTC' is not supported; known: "));
-  EXPECT_EQ(error_of(file_with(R"({"model": {"type": "Unigram"}})")),
+  EXPECT_EQ(loading_error(file_with(R"({"model": {"type": "Unigram"}})")),
             ": model 'Unigram' is not supported; known: BPE");
 }
 
 TEST(LoadTokenizer, NamesThePlaceOfAMemberThatIsMissingOrOfAnotherType) {
   EXPECT_EQ(
-      error_of(file_with(
+      loading_error(file_with(
           R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend"}]}})")),
       ": normalizer.normalizers[1]: 'prepend' is missing");
-  EXPECT_EQ(error_of(file_with(R"({"normalizer": {"type": "Prepend", "prepend": 3}})")),
+  EXPECT_EQ(loading_error(file_with(R"({"normalizer": {"type": "Prepend", "prepend": 3}})")),
             ": normalizer.prepend: number, expected a string");
-  EXPECT_EQ(error_of(file_with(R"({"model": {"vocab": {"d": "4"}}})")),
+  EXPECT_EQ(loading_error(file_with(R"({"model": {"vocab": {"d": "4"}}})")),
             ": the vocabulary's 'd' has no token id, expected a whole number from 0");
 }
 
 TEST(LoadTokenizer, RefusesAVocabularyThatContradictsItself) {
-  EXPECT_EQ(error_of(file_with(R"({"model": {"vocab": {"d": 1}}})")),
+  EXPECT_EQ(loading_error(file_with(R"({"model": {"vocab": {"d": 1}}})")),
             ": id 1 belongs to 'b' and 'd'");
-  EXPECT_EQ(error_of(file_with(R"({"added_tokens": [{"id": 1, "content": "<s>"}]})")),
+  EXPECT_EQ(loading_error(file_with(R"({"added_tokens": [{"id": 1, "content": "<s>"}]})")),
             ": id 1 belongs to 'b' and '<s>'");
-  EXPECT_EQ(error_of(file_with(R"({"model": {"merges": [["a", "b"], ["c", "zz"]]}})")),
+  EXPECT_EQ(loading_error(file_with(R"({"model": {"merges": [["a", "b"], ["c", "zz"]]}})")),
             ": merge 2 'c' 'zz': 'zz' is not in the vocabulary");
-  EXPECT_EQ(error_of(file_with(R"({"model": {"merges": ["a b", "a b c"]}})")),
+  EXPECT_EQ(loading_error(file_with(R"({"model": {"merges": ["a b", "a b c"]}})")),
             ": merge 2 is of another form, expected \"a b\" or [\"a\", \"b\"]");
 }
 
 TEST(LoadTokenizer, RefusesAPatternThatCouldRunForEver) {
   EXPECT_EQ(
-      error_of(file_with(
+      loading_error(file_with(
           R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": false}})")),
       ": pattern 1 exceeds the match limit on its test text; not a known tokenizer");
   EXPECT_THAT(
-      error_of(file_with(
+      loading_error(file_with(
           R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated", "invert": false}})")),
       StartsWith(": '(a' is not a regular expression ("));
 }
