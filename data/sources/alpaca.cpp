@@ -1,7 +1,8 @@
 // {"instruction", "input", "output"} with the synonyms of other tools, optional "system" and
 // "history" [[question, answer], ...].
 //
-// Instruction and input become one user turn, joined by a line break as LLaMA-Factory joins them.
+// Instruction and input stay apart in one user turn: the alpaca template prints them as two blocks,
+// chat templates join them by a line break as LLaMA-Factory does.
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {
@@ -33,10 +34,9 @@ Record alpaca_record(const RawRecord& raw) {
   if (std::string system = optional_text(raw, {"system"}); !system.empty())
     record.messages.push_back({"system", std::move(system)});
   add_history(raw, record.messages);
-  std::string question = required_text(raw, kInstruction);
-  if (const std::string input = optional_text(raw, kInput); !input.empty())
-    question += (question.empty() ? "" : "\n") + input;
-  record.messages.push_back({"user", std::move(question)});
+  Message question{"user", required_text(raw, kInstruction), optional_text(raw, kInput)};
+  if (question.content.empty()) std::swap(question.content, question.input);
+  record.messages.push_back(std::move(question));
   record.messages.push_back({"assistant", required_text(raw, kOutput)});
   return record;
 }

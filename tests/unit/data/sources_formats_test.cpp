@@ -8,10 +8,10 @@
 namespace lora_dist {
 
 void PrintTo(const Message& message, std::ostream* out) {
-  *out << message.role << ": " << message.content;
+  *out << message.role << ": " << message.content << " | " << message.input;
 }
 bool operator==(const Message& a, const Message& b) {
-  return a.role == b.role && a.content == b.content;
+  return a.role == b.role && a.content == b.content && a.input == b.input;
 }
 
 namespace {
@@ -46,7 +46,7 @@ TEST(AlpacaSource, ReadsTheResumeRecordOfTheBrief) {
   EXPECT_THAT(
       records[0].messages,
       ElementsAre(Message{"user",
-                          "请根据'自然语言处理研究员'岗位要求,优化以下简历段落\n"
+                          "请根据'自然语言处理研究员'岗位要求,优化以下简历段落",
                           "负责文本分类模型开发,使用BERT进行微调..."},
                   Message{"assistant",
                           "建议具体说明数据规模(如‘在10万条标注语料上’)、评估指标(如‘准确率达92%’),"
