@@ -240,6 +240,14 @@ void make_folders(const std::string& path) {
   }
 }
 
+void remove_empty_folders(const std::string& path) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path, ignored))
+    if (entry.is_directory(ignored) && !entry.is_symlink(ignored))
+      remove_empty_folders(entry.path().string());
+  if (fs::is_directory(path, ignored)) fs::remove(path, ignored);  // refuses a folder with entries
+}
+
 void sync_folder(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) fail(folder_label(path), "cannot sync", errno);

@@ -21,6 +21,9 @@ std::string read_file(const std::string& path, size_t max_bytes = size_t{1} << 3
 /// Temporary name, write, fsync, rename, fsync of the folder. Errors  StorageError.
 void write_file_atomically(const std::string& path, std::string_view content);
 void make_folders(const std::string& path);
+/// Removes `path` and the folders below it as far as they hold no file; what cannot be removed
+/// stays.
+void remove_empty_folders(const std::string& path);
 void sync_folder(const std::string& path);
 /// Proves that `output_dir` can be written before anything is loaded: mkdir, write, fsync, rename,
 /// read back, remove.

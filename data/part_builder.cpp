@@ -1,5 +1,6 @@
 #include "data/part_builder.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -88,7 +89,7 @@ BuiltPart PartBuilder::build_anew(const std::string& path) {
       built.end = !record;
     } catch (const DataError& error) {
       if (!request_.skip_broken_records) throw;
-      log_warning(fmt::format("skipped: {}", error.what()));
+      warn_of_skipped(error.what());
       ++counts.num_skipped;
     }
     if (!built.end) ++counts.num_records;
@@ -100,6 +101,14 @@ BuiltPart PartBuilder::build_anew(const std::string& path) {
   write_part(path, counts, content, request_.vocab_size);
   built.part = summarise_part(path);
   return built;
+}
+
+/// The first few say what is wrong with the data; the number of all stands in its statistics.
+void PartBuilder::warn_of_skipped(const std::string& reason) {
+  constexpr int kShown = 5;
+  if (num_warnings_ < kShown) log_warning("skipped: " + reason);
+  if (num_warnings_ == kShown) log_warning("more records are skipped; they are only counted");
+  num_warnings_ = std::min(num_warnings_ + 1, kShown + 1);
 }
 
 void PartBuilder::add_record(const Record& record, PartContent& content, PartAttributes& counts,

@@ -59,6 +59,7 @@ class PartBuilder {
   BuiltPart build_anew(const std::string& path);
   void add_record(const Record& record, PartContent& content, PartAttributes& counts,
                   BuiltPart& built) const;
+  void warn_of_skipped(const std::string& reason);
 
   PrepareRequest request_;
   PartAttributes made_from_;
@@ -66,6 +67,7 @@ class PartBuilder {
   RecordStream records_;
   SampleEncoder encoder_;
   int64_t next_record_ = 0;
+  int num_warnings_ = 0;
 };
 
 }  // namespace lora_dist

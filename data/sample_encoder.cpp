@@ -46,8 +46,13 @@ EncodedRecord SampleEncoder::encode(const Record& record) const {
 }
 
 Tokens SampleEncoder::tokens_of(const Record& record) const {
-  if (!record.messages.empty())
-    return prompt_template_->encode_training(record.messages, *tokenizer_, train_on_prompt_);
+  if (!record.messages.empty()) {
+    try {
+      return prompt_template_->encode_training(record.messages, *tokenizer_, train_on_prompt_);
+    } catch (const DataError& error) {  // a template knows turns, not where they come from
+      throw DataError({.where = record.where, .found = error.what(), .expected = {}, .fix = {}});
+    }
+  }
   if (record.text.empty()) return record.tokens;
   return encode_text(record.text, *tokenizer_);
 }

@@ -144,4 +144,9 @@ void require_finite(const std::string& where, const std::string& name, const at:
                     "download again"});
 }
 
+void require_finite(WeightSource& base) {
+  for (size_t i = 0; i < base.weights().size(); ++i)
+    require_finite(base.location(), base.weights()[i].name, base.acquire(i));
+}
+
 }  // namespace lora_dist

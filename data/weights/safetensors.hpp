@@ -55,5 +55,7 @@ uint64_t num_bytes(const WeightInfo& info);
 /// Errors  ModelError naming the first value of `tensor` that is NaN or infinite; `where` is the
 /// file.
 void require_finite(const std::string& where, const std::string& name, const at::Tensor& tensor);
+/// The same for every weight of a base.
+void require_finite(WeightSource& base);
 
 }  // namespace lora_dist

@@ -19,6 +19,7 @@
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
 #include "data/files.hpp"
+#include "data/weights/safetensors.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
@@ -71,6 +72,58 @@ class Run {
     communicator_ = join_world(config, world);
   }
 
+  // A start that fails leaves no empty folders.
+  void open_or_clean_up() {
+    const bool is_new = !std::filesystem::exists(config_.state.output_dir);
+    try {
+      open();
+    } catch (...) {
+      if (is_new && world_info_.rank == 0) remove_empty_folders(config_.state.output_dir);
+      throw;
+    }
+  }
+
+  int train(const std::atomic<bool>& stop_requested) {
+    std::unique_ptr<RunFolder> folder;
+    if (world_info_.rank == 0) folder = make_folder();
+    const std::unique_ptr<Task> task = make_text_generation_task(*base_.decoder);
+    const std::unique_ptr<GradientReducer> reducer =
+        reducers().at(config_.distribution.deterministic ? "tree" : "all_reduce")(
+            {.world = *communicator_, .num_elements = adapter_->params().num_elements()});
+    TrainerParts parts{.world = *communicator_,
+                       .task = *task,
+                       .adapter = *adapter_,
+                       .stream = *data_.stream,
+                       .eval_stream = data_.eval_stream.get(),
+                       .reducer = *reducer,
+                       .optimizer = *optimizer_,
+                       .schedule = make_schedule(config_.steps, data_.stream->num_steps())};
+    FirstStepClock first_step;
+    if (folder) {
+      parts.checkpoints = &folder->checkpoints();
+      parts.observers = folder->observers();
+      parts.observers.push_back(&first_step);
+      parts.trainer_state = [&folder] { return folder->trainer_log().state(); };
+    }
+    Trainer trainer(std::move(parts),
+                    {.max_grad_norm = config_.steps.max_grad_norm,
+                     .seed = config_.steps.seed,
+                     .save_steps = config_.state.save_steps,
+                     .eval_steps = config_.state.eval_steps,
+                     .early_stopping_patience = config_.state.early_stopping_patience,
+                     .load_best_model_at_end = config_.state.load_best_model_at_end,
+                     .stop_requested = &stop_requested});
+    if (!start_.resumed_from.empty()) trainer.resume_at(start_.steps_done, start_.eval_losses);
+    const TrainingResult result = run_or_explain(trainer);
+    if (folder) {
+      folder->finish(result, adapter_->params().named_tensors(), first_step.seconds());
+      say_goodbye(result);
+    }
+    communicator_->barrier({.name = "end of run"});
+    return result.stopped_on_request ? kExitStopped : 0;
+  }
+
+ private:
   void open() {
     on_all_ranks(*communicator_, [&] {
       if (world_info_.rank == 0) prepare_output();
@@ -106,47 +159,17 @@ class Run {
     log_info(banner());
   }
 
-  int train(const std::atomic<bool>& stop_requested) {
-    std::unique_ptr<RunFolder> folder;
-    if (world_info_.rank == 0) folder = make_folder();
-    const std::unique_ptr<Task> task = make_text_generation_task(*base_.decoder);
-    const std::unique_ptr<GradientReducer> reducer =
-        reducers().at(config_.distribution.deterministic ? "tree" : "all_reduce")(
-            {.world = *communicator_, .num_elements = adapter_->params().num_elements()});
-    TrainerParts parts{.world = *communicator_,
-                       .task = *task,
-                       .adapter = *adapter_,
-                       .stream = *data_.stream,
-                       .eval_stream = data_.eval_stream.get(),
-                       .reducer = *reducer,
-                       .optimizer = *optimizer_,
-                       .schedule = make_schedule(config_.steps, data_.stream->num_steps())};
-    FirstStepClock first_step;
-    if (folder) {
-      parts.checkpoints = &folder->checkpoints();
-      parts.observers = folder->observers();
-      parts.observers.push_back(&first_step);
-      parts.trainer_state = [&folder] { return folder->trainer_log().state(); };
+  // A base with NaN in it is found when a loss is not finite: reading all of it at every start
+  // would cost seconds.
+  TrainingResult run_or_explain(Trainer& trainer) const {
+    try {
+      return trainer.run();
+    } catch (const NumericsError&) {
+      require_finite(*base_.files);
+      throw;
     }
-    Trainer trainer(std::move(parts),
-                    {.max_grad_norm = config_.steps.max_grad_norm,
-                     .seed = config_.steps.seed,
-                     .save_steps = config_.state.save_steps,
-                     .eval_steps = config_.state.eval_steps,
-                     .early_stopping_patience = config_.state.early_stopping_patience,
-                     .load_best_model_at_end = config_.state.load_best_model_at_end,
-                     .stop_requested = &stop_requested});
-    if (!start_.resumed_from.empty()) trainer.resume_at(start_.steps_done, start_.eval_losses);
-    const TrainingResult result = trainer.run();
-    if (folder) {
-      folder->finish(result, adapter_->params().named_tensors(), first_step.seconds());
-      say_goodbye(result);
-    }
-    communicator_->barrier({.name = "end of run"});
-    return result.stopped_on_request ? kExitStopped : 0;
   }
 
- private:
   void prepare_output() const {
     make_folders(config_.state.output_dir);
     rehearse_writing(config_.state.output_dir);
@@ -287,13 +310,13 @@ class Run {
 int train(const Config& config, const WorldInfo& world, const TrainOptions& options,
           const std::atomic<bool>& stop_requested) {
   Run run(config, world, options);
-  run.open();
+  run.open_or_clean_up();
   return run.train(stop_requested);
 }
 
 int dry_run(const Config& config, const WorldInfo& world) {
   Run run(config, world, {});
-  run.open();
+  run.open_or_clean_up();
   return 0;
 }
 

@@ -3,15 +3,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include <sys/wait.h>
-
-#include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {
 namespace {
@@ -36,17 +36,32 @@ std::string content_of(const std::string& path) {
 
 }  // namespace
 
-ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& folder) {
-  const TempFolder streams;  // files, not pipes: nothing has to be read while the program runs
-  const std::string out = streams.file("out"), err = streams.file("err");
-  const pid_t child = fork();
-  if (child < 0) throw std::runtime_error("fork failed");
-  if (child == 0) become(arguments, folder, out, err);
+RunningProgram::RunningProgram(const std::vector<std::string>& arguments,
+                               const std::string& folder) {
+  child_ = fork();
+  if (child_ < 0) throw std::runtime_error("fork failed");
+  if (child_ == 0) become(arguments, folder, streams_.file("out"), streams_.file("err"));
+}
+
+RunningProgram::~RunningProgram() {
+  if (child_ < 0) return;
+  kill(child_, SIGKILL);
+  waitpid(child_, nullptr, 0);
+}
+
+void RunningProgram::send(int signal) const { kill(child_, signal); }
+
+ProgramResult RunningProgram::wait() {
   int status = 0;
-  if (waitpid(child, &status, 0) != child) throw std::runtime_error("waitpid failed");
+  if (waitpid(std::exchange(child_, -1), &status, 0) < 0)
+    throw std::runtime_error("waitpid failed");
   return {.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-          .standard_output = content_of(out),
-          .standard_error = content_of(err)};
+          .standard_output = content_of(streams_.file("out")),
+          .standard_error = content_of(streams_.file("err"))};
+}
+
+ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& folder) {
+  return RunningProgram(arguments, folder).wait();
 }
 
 bool is_installed(const std::string& program) {
