@@ -274,6 +274,7 @@ struct StateConfig {
   bool load_best_model_at_end = false;
   int64_t restarts = 0;
   std::string data_errors = "stop";
+  bool profile = false;
 
   template <class Field>
   void each_field(Field&& field) {
@@ -298,6 +299,8 @@ struct StateConfig {
     field("restarts", restarts, not_available_yet("automatic restarts"),
           "starts after a retryable failure");
     field("data_errors", data_errors, one_of({"stop", "skip"}), "what a broken record does");
+    field("profile", profile, any_value(),
+          "record a few steps: Chrome trace and table of phases in <output_dir>/profile");
   }
 };
 

@@ -1,5 +1,5 @@
 // Socket: who is told what happens in a run. Plugged by data/reports (metrics.jsonl, TensorBoard)
-// and launcher (progress bar). Called on rank 0 only, from the training thread.
+// and launcher (progress bar). Called from the training thread; most ranks have none.
 #pragma once
 
 #include <cstdint>

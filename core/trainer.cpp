@@ -9,6 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {
@@ -90,6 +91,7 @@ TrainingResult Trainer::run() {
 }
 
 StepMetrics Trainer::train_step(const StepPlan& plan) {
+  const trace::Span span("step");
   const Stopwatch step_clock;
   const TrafficCounters traffic_before = parts_.world.traffic();
   double data_time_s = 0;

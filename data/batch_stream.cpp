@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/trace.hpp"
 #include "data/dataset.hpp"
 #include "data/permutation.hpp"
 #include "data/prefetcher.hpp"
@@ -65,6 +66,7 @@ class DatasetStream : public BatchStream {
   }
 
   Batch read(const StepPlan& plan, const Slot& slot) override {
+    const trace::Span span("data");
     const auto mine = plan.slots_of(options_.rank, options_.world_size);
     const bool is_mine = std::ranges::find(mine, slot.index, &Slot::index) != mine.end();
     return prefetcher_ && is_mine ? prefetcher_->take(plan.step, slot) : load(slot);

@@ -8,6 +8,7 @@
 #include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
 #include "core/philox.hpp"
+#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {
@@ -32,6 +33,7 @@ class LoraBranch final : public AdapterBranch {
   }
 
   void forward(const at::Tensor& x_NI, at::Tensor& y_NO, const PassContext& pass) override {
+    const trace::Span span("lora forward");
     const at::Tensor hidden_NR = ops::product(dropped(x_NI, pass), a_RI_);
     ops::add_product(y_NO, hidden_NR, b_OR_, scale());
   }
@@ -40,6 +42,7 @@ class LoraBranch final : public AdapterBranch {
   // drop(g A).
   void backward(const at::Tensor& x_NI, const at::Tensor& dy_NO, at::Tensor& dx_NI, bool need_dx,
                 const PassContext& pass) override {
+    const trace::Span span("lora backward");
     const at::Tensor x_dropped_NI = dropped(x_NI, pass);
     const at::Tensor hidden_NR = ops::product(x_dropped_NI, a_RI_);
     const at::Tensor g_NR = ops::product_transposed(dy_NO, b_OR_).mul_(scale());

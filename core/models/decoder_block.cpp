@@ -1,6 +1,7 @@
 #include "core/models/decoder_block.hpp"
 
 #include "core/error.hpp"
+#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {
@@ -129,6 +130,7 @@ at::Tensor DecoderBlock::through_norm(const Norm& norm, const at::Tensor& x_ND,
 
 at::Tensor DecoderBlock::forward(const at::Tensor& x_ND, const BlockContext& context,
                                  BlockActivations* saved, KvCache::Layer* cache) {
+  const trace::Span span("block forward");
   BlockActivations unsaved;
   BlockActivations& keep = saved ? *saved : unsaved;
   keep.input_ND = x_ND;
@@ -187,6 +189,7 @@ at::Tensor DecoderBlock::mlp_half(const at::Tensor& middle_ND, const BlockContex
 
 void DecoderBlock::backward(at::Tensor& dout_ND, const BlockContext& context,
                             BlockActivations& saved, bool need_dx) {
+  const trace::Span span("block backward");
   if (!saved.gate_NF.defined()) forward(saved.input_ND, context, &saved, /*cache=*/nullptr);
   mlp_backward(dout_ND, context, saved);
   attention_backward(dout_ND, context, saved, need_dx);

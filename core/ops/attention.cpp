@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "core/trace.hpp"
+
 namespace lora_dist::ops {
 namespace {
 
@@ -118,6 +120,7 @@ bool is_plain(int64_t tokens, int64_t keys, const AttentionOptions& options) {
 
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
+  const trace::Span span("attention");
   if (!is_plain(q_BTNH.size(1), k_BSKH.size(1), options) || !q_BTNH.device().is_cpu()) {
     return {composed_attention(q_BTNH, k_BSKH, v_BSKH, options), {}};
   }
@@ -132,6 +135,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
                                       const at::Tensor& v_BTKH, const AttentionResult& forward,
                                       const at::Tensor& dout_BTNH,
                                       const AttentionOptions& options) {
+  const trace::Span span("attention backward");
   if (!forward.log_sum_BNT.defined())
     return composed_backward(q_BTNH, k_BTKH, v_BTKH, dout_BTNH, options);
   const int64_t num_heads = q_BTNH.size(2), num_kv_heads = k_BTKH.size(2);

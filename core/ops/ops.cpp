@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/ops/composed.hpp"
+#include "core/trace.hpp"
 
 namespace lora_dist::ops {
 namespace {
@@ -28,6 +29,7 @@ bool is_cpu(const at::Tensor& x) { return x.device().is_cpu(); }
 
 at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset, double eps,
                     at::Tensor& inv_rms_N) {
+  const trace::Span span("norm");
   if (!is_cpu(x_ND)) return composed::rms_norm(x_ND, weight_D, offset, eps, inv_rms_N);
   const int64_t rows = x_ND.size(0), width = x_ND.size(1);
   const Element element = element_of(x_ND);
@@ -43,6 +45,7 @@ at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& weight_D, double o
 
 void rms_norm_backward(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset,
                        const at::Tensor& inv_rms_N, const at::Tensor& dy_ND, at::Tensor& dx_ND) {
+  const trace::Span span("norm backward");
   if (!is_cpu(x_ND))
     return composed::rms_norm_backward(x_ND, weight_D, offset, inv_rms_N, dy_ND, dx_ND);
   const int64_t rows = x_ND.size(0), width = x_ND.size(1);
@@ -58,6 +61,7 @@ void rms_norm_backward(const at::Tensor& x_ND, const at::Tensor& weight_D, doubl
 }
 
 void rope(at::Tensor x_NF, int64_t head_dim, const Rotation& rotation, bool inverse) {
+  const trace::Span span("rope");
   if (!is_cpu(x_NF)) return composed::rope(x_NF, head_dim, rotation, inverse);
   const int64_t rows = x_NF.size(0), width = x_NF.size(1);
   const Element element = element_of(x_NF);
@@ -70,6 +74,7 @@ void rope(at::Tensor x_NF, int64_t head_dim, const Rotation& rotation, bool inve
 }
 
 at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Tensor& up_NF) {
+  const trace::Span span("gate");
   if (!is_cpu(gate_NF)) return composed::gated(activation, gate_NF, up_NF);
   const int64_t rows = gate_NF.size(0), width = gate_NF.size(1);
   const Element element = element_of(gate_NF);
@@ -83,6 +88,7 @@ at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Ten
 
 void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
                     const at::Tensor& dy_NF) {
+  const trace::Span span("gate backward");
   if (!is_cpu(gate_NF)) return composed::gated_backward(activation, gate_NF, up_NF, dy_NF);
   const int64_t rows = gate_NF.size(0), width = gate_NF.size(1);
   const Element element = element_of(gate_NF);
@@ -96,6 +102,7 @@ void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
 
 double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
                      bool gradient) {
+  const trace::Span span("cross entropy");
   if (!is_cpu(logits_CV)) return composed::cross_entropy(logits_CV, labels_C, softcap, gradient);
   const int64_t rows = logits_CV.size(0), width = logits_CV.size(1);
   const Element element = element_of(logits_CV);
@@ -110,6 +117,7 @@ double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double so
 }
 
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) {
+  const trace::Span span("dropout");
   LD_CHECK(is_cpu(x_NI), "dropout masks are drawn on the host");
   const int64_t rows = x_NI.size(0), width = x_NI.size(1);
   const Element element = element_of(x_NI);

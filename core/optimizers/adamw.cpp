@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/optimizers/optimizer.hpp"
+#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {
@@ -19,6 +20,7 @@ class AdamW final : public Optimizer {
         num_updates_(at::zeros({}, params_.options())) {}
 
   void step(const at::Tensor& gradient, double learning_rate) override {
+    const trace::Span span("optimizer");
     num_updates_.add_(1);
     at::_fused_adamw_({params_}, {gradient}, {exp_avg_}, {exp_avg_sq_}, /*max_exp_avg_sqs=*/{},
                       {num_updates_}, learning_rate, config_.adam_beta1, config_.adam_beta2,

@@ -20,6 +20,10 @@ std::unique_ptr<RunObserver> make_metrics_file(const std::string& path, int64_t 
 std::unique_ptr<RunObserver> make_tensorboard_writer(const std::string& log_dir,
                                                      int64_t logging_steps);
 
+/// Records the steps after the first one, three at most, and writes trace-rank-<rank>.json (Chrome
+/// trace) and phases-rank-<rank>.txt into `folder`. Ranks  each may have one.
+std::unique_ptr<RunObserver> make_profile_report(const std::string& folder, int rank);
+
 /// Keeps the log history in the fields of the Hugging Face Trainer (formats 9.2) for checkpoints
 /// and the end.
 class TrainerLog : public RunObserver {

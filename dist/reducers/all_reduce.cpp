@@ -1,6 +1,7 @@
 // The plain sum: slots in the order of the rank, ranks in whatever order the backend adds. The
 // cheapest, and the last bits depend on the world size; chosen by `deterministic: false`.
 #include "core/error.hpp"
+#include "core/trace.hpp"
 #include "dist/reducers/reducer.hpp"
 
 namespace lora_dist {
@@ -20,6 +21,7 @@ class AllReduceReducer final : public GradientReducer {
   }
 
   at::Tensor finalize() override {
+    const trace::Span span("reduction");
     if (!sum_.defined()) sum_ = at::zeros({num_elements_}, at::kFloat);
     world_.all_reduce(sum_, {.name = "adapter gradient"}).wait();
     return std::move(sum_);

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "core/trace.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "dist/reducers/slot_tree.hpp"
 
@@ -43,6 +44,7 @@ class TreeReducer final : public GradientReducer {
   }
 
   at::Tensor finalize() override {
+    const trace::Span span("reduction");
     LD_CHECK(num_slots_ > 0 && next_slot_ == range_.end, "a slot of this rank has no gradient yet");
     if (world_.world_size() == 1) return tree_.take_root();
     const at::Tensor received_WKC = exchange_partials();
