@@ -7,7 +7,7 @@
 #include "launcher/failure.hpp"
 
 int main(int argc, char** argv) {
-  lora_dist::wait_without_spinning(argv);
+  lora_dist::limit_spinning(argv);
   return lora_dist::run_guarded([&] {
     const lora_dist::WorldInfo world = lora_dist::detect_world();
     lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});

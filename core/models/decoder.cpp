@@ -4,12 +4,20 @@
 #include <unordered_map>
 
 #include "core/error.hpp"
+#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {
 
-constexpr int64_t kLogitChunkBytes = 64
-                                     << 20;  // logits of one chunk of rows; never the whole (N, V)
+// Logits of one chunk of rows; never the whole (N, V). Larger products run at a better rate.
+constexpr int64_t kLogitChunkBytes = 128 << 20;
+
+// Chunks of equal size: a short one at the end would run at a worse rate.
+int64_t logit_chunk_rows(int64_t rows, int64_t bytes_per_row) {
+  const int64_t most = std::max<int64_t>(1, kLogitChunkBytes / bytes_per_row);
+  const int64_t num_chunks = (rows + most - 1) / most;
+  return (rows + num_chunks - 1) / num_chunks;
+}
 
 bool is_ignored_weight(const DecoderSpec& spec, const std::string& name) {
   // Old exports keep the rotation's frequencies, and tied models sometimes a copy of the embedding.
@@ -87,6 +95,7 @@ std::vector<Linear*> Decoder::linears() {
 }
 
 at::Tensor Decoder::embed(const at::Tensor& tokens_N) const {
+  const trace::Span span("embedding");
   at::Tensor hidden = at::index_select(embedding_.get(), 0, tokens_N).to(options_.compute);
   // The factor is rounded to the activations' dtype, as transformers does.
   if (spec_.embedding_scale != 1)
@@ -112,20 +121,25 @@ ops::Rotation Decoder::rotation(int64_t first_position, int64_t tokens) {
 
 double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N,
                           at::Tensor* dhidden_ND) const {
+  const trace::Span span("head");
   if (dhidden_ND) *dhidden_ND = at::zeros_like(hidden_ND);
   const at::Tensor rows = at::nonzero(labels_N != kIgnoredLabel).squeeze(1);
   if (rows.numel() == 0) return 0;
   const at::Tensor weight_VD = ops::for_products(head().get(), options_.compute);
-  const int64_t chunk = std::max<int64_t>(
-      1, kLogitChunkBytes / (spec_.vocab_size * static_cast<int64_t>(hidden_ND.element_size())));
+  const int64_t chunk = logit_chunk_rows(
+      rows.numel(), spec_.vocab_size * static_cast<int64_t>(hidden_ND.element_size()));
+  // One buffer for all chunks: freed and taken again, it would leave holes that do not fit it.
+  const at::Tensor logits = at::empty({chunk, spec_.vocab_size}, hidden_ND.options());
   double sum = 0;
   for (int64_t first = 0; first < rows.numel(); first += chunk) {
-    const at::Tensor index = rows.narrow(0, first, std::min(chunk, rows.numel() - first));
+    const int64_t size = std::min(chunk, rows.numel() - first);
+    const at::Tensor index = rows.narrow(0, first, size);
     const at::Tensor x_CD = hidden_ND.index_select(0, index);
     at::Tensor inv_rms;
     const at::Tensor normed_CD =
         ops::rms_norm(x_CD, final_norm_, spec_.norm_offset, spec_.rms_norm_eps, inv_rms);
-    at::Tensor logits_CV = ops::product(normed_CD, weight_VD);
+    const at::Tensor logits_CV = logits.narrow(0, 0, size);
+    ops::product_into(logits_CV, normed_CD, weight_VD);
     sum += ops::cross_entropy(logits_CV, labels_N.index_select(0, index), spec_.logit_softcap,
                               dhidden_ND != nullptr);
     if (!dhidden_ND) continue;

@@ -53,6 +53,8 @@ at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream
 /// next product reuses.
 at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI);
 at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI);
+/// The first, into `y_NO`, which is contiguous and has the dtype of x.
+void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI);
 /// The second, added to `dx_NI` where it is defined.
 void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
                             const at::Tensor& weight_OI);

@@ -6,6 +6,7 @@
 // twice the memory of a bf16 file.
 
 #include "core/ops/ops.hpp"
+#include "core/trace.hpp"
 
 namespace lora_dist::ops {
 namespace {
@@ -24,6 +25,7 @@ at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
       buffer.device() != weight.device()) {
     buffer = at::empty({weight.numel()}, weight.options().dtype(dtype));
   }
+  const trace::Span span("widen weights");
   at::Tensor target = buffer.narrow(0, 0, weight.numel()).view(weight.sizes());
   target.copy_(weight);
   return target;
@@ -53,6 +55,14 @@ at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
 at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI) {
   const at::ScalarType dtype = product_dtype(dy_NO);
   return at::mm(dy_NO.to(dtype), converted(weight_OI, dtype)).to(dy_NO.scalar_type());
+}
+
+void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI) {
+  if (product_dtype(x_NI) == x_NI.scalar_type()) {
+    at::mm_out(y_NO, x_NI, converted(weight_OI, x_NI.scalar_type()).t());
+  } else {
+    y_NO.copy_(product(x_NI, weight_OI));
+  }
 }
 
 void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,

@@ -8,10 +8,16 @@
 #include "launcher/environments/variables.hpp"
 
 namespace lora_dist {
+namespace {
 
-void wait_without_spinning(char** argv) {
+constexpr auto kSpins =
+    "20000";  // a few tenths of a millisecond: longer than from one product to the next
+
+}  // namespace
+
+void limit_spinning(char** argv) {
   if (variable("OMP_WAIT_POLICY") || variable("GOMP_SPINCOUNT")) return;
-  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
+  setenv("GOMP_SPINCOUNT", kSpins, /*overwrite=*/1);
   std::error_code unknown;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", unknown);
   if (!unknown) execv(program.c_str(), argv);

@@ -1,5 +1,7 @@
 #include "launcher/run/memory.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -35,6 +37,12 @@ int64_t cgroup_available() {
 
 int64_t available_memory_bytes(int local_world_size) {
   return std::min(host_available(), cgroup_available()) / std::max(1, local_world_size);
+}
+
+void keep_freed_memory() {
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, 64 << 20);
 }
 
 }  // namespace lora_dist

@@ -99,12 +99,18 @@ class Run {
                        .optimizer = *optimizer_,
                        .schedule = make_schedule(config_.steps, data_.stream->num_steps())};
     FirstStepClock first_step;
+    std::unique_ptr<RunObserver> profile;
+    if (config_.state.profile) {
+      profile = make_profile_report(
+          (std::filesystem::path(config_.state.output_dir) / "profile").string(), world_info_.rank);
+    }
     if (folder) {
       parts.checkpoints = &folder->checkpoints();
       parts.observers = folder->observers();
       parts.observers.push_back(&first_step);
       parts.trainer_state = [&folder] { return folder->trainer_log().state(); };
     }
+    if (profile) parts.observers.push_back(profile.get());
     Trainer trainer(std::move(parts),
                     {.max_grad_norm = config_.steps.max_grad_norm,
                      .seed = config_.steps.seed,
@@ -309,6 +315,7 @@ class Run {
 
 int train(const Config& config, const WorldInfo& world, const TrainOptions& options,
           const std::atomic<bool>& stop_requested) {
+  keep_freed_memory();
   Run run(config, world, options);
   run.open_or_clean_up();
   return run.train(stop_requested);

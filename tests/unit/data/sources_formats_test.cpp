@@ -45,8 +45,7 @@ TEST(AlpacaSource, ReadsTheResumeRecordOfTheBrief) {
   ASSERT_EQ(records.size(), 1u);
   EXPECT_THAT(
       records[0].messages,
-      ElementsAre(Message{"user",
-                          "请根据'自然语言处理研究员'岗位要求,优化以下简历段落",
+      ElementsAre(Message{"user", "请根据'自然语言处理研究员'岗位要求,优化以下简历段落",
                           "负责文本分类模型开发,使用BERT进行微调..."},
                   Message{"assistant",
                           "建议具体说明数据规模(如‘在10万条标注语料上’)、评估指标(如‘准确率达92%’),"
