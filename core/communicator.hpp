@@ -4,11 +4,15 @@
 // dtype. Tensors are contiguous and live on the host unless the backend says otherwise. Operations
 // are numbered, carry a limit, and a failure names the operation, its number and the peer.
 // Operations of one communicator come from one thread.
+//
+// An operation may need every rank in a wait() of the same communicator before it moves on. So
+// where several communicators are in use at once, all ranks wait for their operations in one order.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/world.hpp"
 
@@ -40,7 +44,13 @@ struct CollectiveOptions {
   double timeout_s = 0;        // 0: the communicator's own limit
 };
 
-/// Bytes this rank sent since it was made, by link class.
+/// How many rows of an all_to_all go to each rank and come from it.
+struct RowCounts {
+  std::vector<int64_t> output;  // [from]
+  std::vector<int64_t> input;   // [to]
+};
+
+/// What this rank sent since the communicator was made, through it and through those split from it.
 struct TrafficCounters {
   int64_t collectives = 0;
   int64_t bytes_same_host = 0;
@@ -56,6 +66,8 @@ class Communicator {
   virtual std::string_view backend() const = 0;
   int rank() const { return world().rank; }
   int world_size() const { return world().world_size; }
+  /// The host of every rank, in rank order.
+  virtual const std::vector<std::string>& hosts() const = 0;
 
   /// `tensor` of rank `root` replaces everyone's.
   virtual Work broadcast(at::Tensor tensor, int root, CollectiveOptions options = {}) = 0;
@@ -63,11 +75,27 @@ class Communicator {
   virtual Work all_reduce(at::Tensor tensor, CollectiveOptions options = {}) = 0;
   /// `output` (world_size, ...input shape) receives every rank's `input` in rank order.
   virtual Work all_gather(at::Tensor output, at::Tensor input, CollectiveOptions options = {}) = 0;
+  /// The first rows.input[0] rows of `input` go to rank 0, the next rows.input[1] to rank 1, and so
+  /// on; `output` is filled in the same way with rows.output[j] rows from rank j. All rows of all
+  /// ranks have one size and dtype; what i sends to j is what j expects from i.
+  virtual Work all_to_all(at::Tensor output, at::Tensor input, RowCounts rows,
+                          CollectiveOptions options = {}) = 0;
   /// Row j of `input` (world_size, ...) goes to rank j; row j of `output` comes from rank j.
-  virtual Work all_to_all(at::Tensor output, at::Tensor input, CollectiveOptions options = {}) = 0;
+  Work all_to_all(at::Tensor output, at::Tensor input, CollectiveOptions options = {}) {
+    const std::vector<int64_t> one_each(world_size(), 1);
+    return all_to_all(std::move(output), std::move(input), RowCounts{one_each, one_each}, options);
+  }
   virtual void barrier(CollectiveOptions options = {}) = 0;
 
-  /// Makes every pending and later operation of all ranks fail soon; never blocks.
+  /// A communicator of the ranks that give the same `colour`, in the order of their ranks here; its
+  /// errors still name ranks as this one does. options.name says what the group is: "host". The new
+  /// one may outlive this one. Whichever of the two fails first, the other fails too.
+  ///
+  /// Ranks   collective: every rank of this communicator, whatever its colour.
+  virtual std::unique_ptr<Communicator> split(int64_t colour, CollectiveOptions options = {}) = 0;
+
+  /// Makes every pending and later operation of all ranks fail soon, here and in whatever was split
+  /// off; never blocks.
   virtual void abort(const std::string& reason) = 0;
 
   virtual TrafficCounters traffic() const = 0;

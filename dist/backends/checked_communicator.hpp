@@ -5,10 +5,17 @@
 // can be planned and compared between backends: rank r sends to rank r+1, which is on the same host
 // or on another. With n bytes and W ranks a rank sends 2 (W-1)/W n for all_reduce, (W-1) rows for
 // all_gather, n for broadcast (the rank before the root: nothing); all_to_all sends each row to its
-// own rank. A world of one sends nothing and never calls the transport.
+// own rank; split asks for every rank's colour and counts that alone. A world of one sends nothing
+// and never calls the transport.
 //
-// After a failure the communicator stays failed: every later operation repeats the first cause.
+// After a failure the communicator stays failed: every later operation repeats the first cause. It
+// shares that with its family, the communicators that were split from it or that it was split from.
 #pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "core/communicator.hpp"
 #include "dist/backends/backend.hpp"
@@ -22,19 +29,30 @@ class CheckedCommunicator final : public Communicator {
   CheckedCommunicator(std::unique_ptr<Transport> transport, const BackendOptions& options);
 
   const WorldInfo& world() const override { return world_; }
-  std::string_view backend() const override { return transport_->name(); }
+  std::string_view backend() const override { return backend_; }
+  const std::vector<std::string>& hosts() const override { return hosts_; }
   Work broadcast(at::Tensor tensor, int root, CollectiveOptions options) override;
   Work all_reduce(at::Tensor tensor, CollectiveOptions options) override;
   Work all_gather(at::Tensor output, at::Tensor input, CollectiveOptions options) override;
-  Work all_to_all(at::Tensor output, at::Tensor input, CollectiveOptions options) override;
+  using Communicator::all_to_all;
+  Work all_to_all(at::Tensor output, at::Tensor input, RowCounts rows,
+                  CollectiveOptions options) override;
   void barrier(CollectiveOptions options) override;
+  std::unique_ptr<Communicator> split(int64_t colour, CollectiveOptions options) override;
   void abort(const std::string& reason) override;
-  TrafficCounters traffic() const override { return traffic_; }
+  TrafficCounters traffic() const override;
 
  private:
+  struct Family;
+  class Stopwatch;
   struct Operation;
   class State;
   using Start = std::function<std::unique_ptr<Pending>(Deadline)>;
+
+  /// The part of `parent` that `members` name, ranks of the parent. `transport` may be null for
+  /// one.
+  CheckedCommunicator(const CheckedCommunicator& parent, const std::vector<int>& members,
+                      std::shared_ptr<Transport> transport, std::string_view group);
 
   Operation describe(const char* kind, const at::Tensor& tensor, const CollectiveOptions& options);
   Work start(Operation operation, const Start& start);
@@ -43,16 +61,21 @@ class CheckedCommunicator final : public Communicator {
                          const std::string& cause);
   void require_usable(const Operation& operation);
   std::string name_ranks(const std::vector<int>& ranks) const;
+  void count(const std::function<void(TrafficCounters&)>& add);
   void count_sent(int to, int64_t bytes);
   int next_rank() const { return (rank() + 1) % world_size(); }
 
-  std::unique_ptr<Transport> transport_;
+  std::shared_ptr<Transport> transport_;
+  std::string backend_;
   WorldInfo world_;
   double timeout_s_;
   std::vector<std::string> hosts_;  // [rank]
-  TrafficCounters traffic_;
-  int64_t last_complete_ = 0;
-  std::string failure_;  // the first cause; empty while all is well
+  std::shared_ptr<Family> family_;
+  std::vector<int> names_;  // [rank] its rank in the run, which messages name
+  int num_ranks_of_run_;
+  std::string group_;  // "host" for a part of the run; empty for the whole
+  std::vector<std::shared_ptr<TrafficCounters>> traffic_;  // own, then those it was split from
+  int64_t last_number_ = 0, last_complete_ = 0;
 };
 
 }  // namespace lora_dist

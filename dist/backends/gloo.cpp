@@ -6,6 +6,9 @@
 //
 // Ranks find each other through a TCPStore: at MASTER_ADDR:MASTER_PORT where the environment names
 // one (torchrun, srun), else rank 0 lets the kernel choose a port and MPI tells the others.
+#include <algorithm>
+#include <mutex>
+
 #if __has_include(<gloo/context.h>)
 #define USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -69,13 +72,16 @@ class GlooPending final : public Pending {
 
 class GlooTransport final : public Transport {
  public:
+  /// `address` is this host's, as the peers reach it.
   GlooTransport(c10::intrusive_ptr<c10d::Store> store, std::shared_ptr<MpiSession> session,
-                const BackendOptions& options, const std::string& address)
-      : store_(std::move(store)), session_(std::move(session)) {
-    auto gloo = c10d::ProcessGroupGloo::Options::create(milliseconds(options.startup_timeout_s));
-    gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(address));
-    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, options.world.rank,
-                                                         options.world.world_size, gloo);
+                std::string address, int rank, int world_size, double timeout_s)
+      : store_(std::move(store)),
+        session_(std::move(session)),
+        address_(std::move(address)),
+        rank_(rank) {
+    auto gloo = c10d::ProcessGroupGloo::Options::create(milliseconds(timeout_s));
+    gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(address_));
+    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, rank, world_size, gloo);
   }
   ~GlooTransport() override {
     // Its destructor joins threads that may wait for a peer that is gone; the process is about to
@@ -105,19 +111,32 @@ class GlooTransport final : public Transport {
     return start(options, deadline, [&] { return group_->_allgather_base(rows, row, options); });
   }
 
-  std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input,
+  std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input, const RowCounts& rows,
                                       Deadline deadline) override {
-    at::Tensor received = as_bytes(output), sent = as_bytes(input);
-    std::vector<int64_t> equal_rows;
+    std::vector<int64_t> received = rows.output, sent = rows.input;
     c10d::AllToAllOptions options;
-    return start(options, deadline, [&] {
-      return group_->alltoall_base(received, sent, equal_rows, equal_rows, options);
-    });
+    return start(options, deadline,
+                 [&] { return group_->alltoall_base(output, input, received, sent, options); });
   }
 
   std::unique_ptr<Pending> barrier(Deadline deadline) override {
     c10d::BarrierOptions options;
     return start(options, deadline, [&] { return group_->barrier(options); });
+  }
+
+  std::unique_ptr<Transport> split(const std::vector<int64_t>& colours,
+                                   Deadline deadline) override {
+    const std::vector<int> members = ranks_of_colour(colours, rank_);
+    const std::string prefix = fmt::format("/split-{}-{}", ++num_splits_, members.front());
+    if (members.size() == 1) return nullptr;
+    const auto place = std::find(members.begin(), members.end(), rank_) - members.begin();
+    try {
+      return std::make_unique<GlooTransport>(
+          c10::make_intrusive<c10d::PrefixStore>(prefix, store_), session_, address_,
+          static_cast<int>(place), static_cast<int>(members.size()), seconds_until(deadline));
+    } catch (const std::exception& error) {
+      throw TransportError(fmt::format("lost a peer [{}]", first_line(error)));
+    }
   }
 
   void abandon(const std::string&) override {
@@ -129,6 +148,10 @@ class GlooTransport final : public Transport {
   template <class Options, class Call>
   std::unique_ptr<Pending> start(Options& options, Deadline deadline, const Call& call) {
     options.timeout = milliseconds(seconds_until(deadline));
+    // c10d enters each group into a table of the process (FlightRecorder) without a lock of its
+    // own, and ranks may be threads.
+    static std::mutex one_at_a_time;
+    const std::lock_guard lock(one_at_a_time);
     try {
       return std::make_unique<GlooPending>(call());
     } catch (const std::exception& error) {
@@ -138,7 +161,10 @@ class GlooTransport final : public Transport {
 
   c10::intrusive_ptr<c10d::Store> store_;
   std::shared_ptr<MpiSession> session_;  // under mpirun MPI has to be left in good order
+  std::string address_;
+  int rank_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  int num_splits_ = 0;
   bool abandoned_ = false;
 };
 
@@ -191,7 +217,9 @@ std::unique_ptr<Communicator> come_together(const BackendOptions& options) {
   MeetingPoint point = session ? meet_by_mpi(*session, options) : meet_at_master(options);
   const auto store = c10::make_intrusive<c10d::PrefixStore>(options.store_prefix, point.store);
   return std::make_unique<CheckedCommunicator>(
-      std::make_unique<GlooTransport>(store, session, options, point.address), options);
+      std::make_unique<GlooTransport>(store, session, point.address, options.world.rank,
+                                      options.world.world_size, options.startup_timeout_s),
+      options);
 }
 
 }  // namespace

@@ -4,8 +4,10 @@
 // last to arrive does the work for all and wakes them, so an operation never waits for a peer's
 // wait(), whatever order they wait in. Sums are taken in rank order. Ranks that call different
 // operations under one number are our own bug and abort.
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 #include "core/error.hpp"
@@ -18,6 +20,7 @@ enum class Kind { kBroadcast, kAllReduce, kAllGather, kAllToAll, kBarrier };
 
 struct Deposit {
   at::Tensor output, input;  // handles: the memory outlives a rank that gave up
+  RowCounts rows;            // of an all_to_all
   bool arrived = false;
 };
 
@@ -31,6 +34,19 @@ struct Meeting {
 };
 
 at::Tensor row(const at::Tensor& rows, int rank) { return rows.select(0, rank).view({-1}); }
+
+/// The part of `rows` that belongs to `rank`.
+at::Tensor rows_of(const at::Tensor& rows, const std::vector<int64_t>& counts, int rank) {
+  const int64_t first = std::accumulate(counts.begin(), counts.begin() + rank, int64_t{0});
+  return rows.narrow(0, first, counts[rank]);
+}
+
+void hand_over(const Deposit& sender, int from, const Deposit& receiver, int to) {
+  LD_CHECK(sender.rows.input[to] == receiver.rows.output[from],
+           "a rank sends another number of rows than its peer expects");
+  rows_of(receiver.output, receiver.rows.output, from)
+      .copy_(rows_of(sender.input, sender.rows.input, to));
+}
 
 void carry_out(const Meeting& meeting) {
   const std::vector<Deposit>& deposits = meeting.deposits;
@@ -52,7 +68,7 @@ void carry_out(const Meeting& meeting) {
     case Kind::kAllToAll:
       for (int to = 0; to < world_size; ++to)
         for (int from = 0; from < world_size; ++from)
-          row(deposits[to].output, from).copy_(row(deposits[from].input, to));
+          hand_over(deposits[from], from, deposits[to], to);
       break;
     case Kind::kBarrier:
       break;
@@ -97,10 +113,21 @@ class Rendezvous {
     return false;
   }
 
+  /// The rendezvous of the ranks that follow `leader` in split number `number`; whoever asks first
+  /// makes it.
+  std::shared_ptr<Rendezvous> part(int64_t number, int leader, int world_size) {
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<Rendezvous>& part = parts_[{number, leader}];
+    require_whole();
+    if (!part) part = std::make_shared<Rendezvous>(world_size);
+    return part;
+  }
+
   void abandon(const std::string& reason) {
     const std::lock_guard lock(mutex_);
     if (broken_.empty()) broken_ = reason;
     changed_.notify_all();
+    for (const auto& [key, part] : parts_) part->abandon(reason);
   }
 
  private:
@@ -112,9 +139,11 @@ class Rendezvous {
     LD_CHECK(meeting.kind == kind && meeting.root == root, "ranks are in different collectives");
     for (const Deposit& other : meeting.deposits) {
       if (!other.arrived || !deposit.output.defined()) continue;
-      LD_CHECK(other.output.numel() == deposit.output.numel() &&
-                   other.output.scalar_type() == deposit.output.scalar_type(),
-               "ranks differ in the size or dtype of one collective");
+      const bool alike = kind == Kind::kAllToAll
+                             ? other.input.size(1) == deposit.input.size(1)
+                             : other.output.numel() == deposit.output.numel() &&
+                                   other.output.scalar_type() == deposit.output.scalar_type();
+      LD_CHECK(alike, "ranks differ in the size or dtype of one collective");
     }
   }
 
@@ -122,7 +151,8 @@ class Rendezvous {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<int64_t, std::shared_ptr<Meeting>>
-      meetings_;        // by number of the operation, not complete
+      meetings_;  // by number of the operation, not complete
+  std::map<std::pair<int64_t, int>, std::shared_ptr<Rendezvous>> parts_;  // by split and leader
   std::string broken_;  // why, once a rank gave up
 };
 
@@ -133,19 +163,27 @@ class LocalTransport final : public Transport {
 
   std::string_view name() const override { return "local"; }
   std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline) override {
-    return arrive(Kind::kBroadcast, root, {tensor, {}});
+    return arrive(Kind::kBroadcast, root, {tensor, {}, {}});
   }
   std::unique_ptr<Pending> all_reduce(at::Tensor tensor, Deadline) override {
-    return arrive(Kind::kAllReduce, 0, {tensor, {}});
+    return arrive(Kind::kAllReduce, 0, {tensor, {}, {}});
   }
   std::unique_ptr<Pending> all_gather(at::Tensor output, at::Tensor input, Deadline) override {
-    return arrive(Kind::kAllGather, 0, {output, input});
+    return arrive(Kind::kAllGather, 0, {output, input, {}});
   }
-  std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input, Deadline) override {
-    return arrive(Kind::kAllToAll, 0, {output, input});
+  std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input, const RowCounts& rows,
+                                      Deadline) override {
+    return arrive(Kind::kAllToAll, 0, {output, input, rows});
   }
   std::unique_ptr<Pending> barrier(Deadline) override { return arrive(Kind::kBarrier, 0, {}); }
   std::vector<int> missing_ranks() const override { return missing_; }
+  std::unique_ptr<Transport> split(const std::vector<int64_t>& colours, Deadline) override {
+    const std::vector<int> members = ranks_of_colour(colours, rank_);
+    const auto place = std::find(members.begin(), members.end(), rank_) - members.begin();
+    return std::make_unique<LocalTransport>(
+        rendezvous_->part(++num_splits_, members.front(), static_cast<int>(members.size())),
+        static_cast<int>(place));
+  }
   void abandon(const std::string& reason) override { rendezvous_->abandon(reason); }
 
  private:
@@ -169,7 +207,7 @@ class LocalTransport final : public Transport {
 
   std::shared_ptr<Rendezvous> rendezvous_;
   int rank_;
-  int64_t number_ = 0;
+  int64_t number_ = 0, num_splits_ = 0;
   std::vector<int> missing_;
 };
 

@@ -14,12 +14,27 @@ namespace {
 
 constexpr int64_t kLargestCount = 1 << 30;  // elements of one reduction; MPI 3 counts in int
 
+/// Counts and offsets as MPI takes them, in rows.
+struct MpiRows {
+  explicit MpiRows(const std::vector<int64_t>& rows) {
+    int64_t offset = 0;
+    for (const int64_t count : rows) {
+      counts.push_back(static_cast<int>(count));
+      offsets.push_back(static_cast<int>(offset));
+      offset += count;
+    }
+    LD_CHECK(offset < kLargestCount, "more rows than MPI 3 can count");
+  }
+  std::vector<int> counts, offsets;  // [rank]
+};
+
 class MpiPending final : public Pending {
  public:
   explicit MpiPending(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {}
   ~MpiPending() override {
     if (complete_) return;
     new std::vector<at::Tensor>(std::move(tensors_));  // MPI may still write there
+    new std::vector<std::unique_ptr<MpiRows>>(std::move(rows_));
     block_.release();
   }
 
@@ -37,10 +52,15 @@ class MpiPending final : public Pending {
     block_ = std::make_unique<ByteBlock>(bytes);
     return *block_;
   }
+  const MpiRows& keep(const std::vector<int64_t>& rows) {
+    rows_.push_back(std::make_unique<MpiRows>(rows));
+    return *rows_.back();
+  }
 
  private:
   std::vector<at::Tensor> tensors_;
   std::unique_ptr<ByteBlock> block_;
+  std::vector<std::unique_ptr<MpiRows>> rows_;
   std::vector<MPI_Request> requests_;
   bool complete_ = false;
 };
@@ -53,13 +73,10 @@ MPI_Datatype mpi_type(at::ScalarType dtype) {
 
 class MpiTransport final : public Transport {
  public:
-  MpiTransport(std::shared_ptr<MpiSession> session, Deadline deadline)
-      : session_(std::move(session)) {
-    std::vector<MPI_Request> request(1);
-    mpi_check(MPI_Comm_idup(MPI_COMM_WORLD, &comm_, &request[0]), "MPI_Comm_idup");
-    if (!wait_for_requests(request, deadline))
-      throw TransportError("not all ranks came to MPI_Comm_idup");
-    mpi_check(MPI_Comm_size(comm_, &world_size_), "MPI_Comm_size");
+  /// `comm` is this transport's own.
+  MpiTransport(std::shared_ptr<MpiSession> session, MPI_Comm comm)
+      : session_(std::move(session)), comm_(comm) {
+    mpi_check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
   }
 
   std::string_view name() const override { return "mpi"; }
@@ -67,8 +84,7 @@ class MpiTransport final : public Transport {
   std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline) override {
     auto pending = std::make_unique<MpiPending>(std::vector{tensor});
     const ByteBlock& block = pending->block(tensor.nbytes());
-    mpi_check(MPI_Ibcast(tensor.data_ptr(), block.count(), block.type(), root, comm_,
-                         pending->add_request()),
+    mpi_check(MPI_Ibcast(tensor.data_ptr(), 1, block.type(), root, comm_, pending->add_request()),
               "MPI_Ibcast");
     return pending;
   }
@@ -89,18 +105,22 @@ class MpiTransport final : public Transport {
   std::unique_ptr<Pending> all_gather(at::Tensor output, at::Tensor input, Deadline) override {
     auto pending = std::make_unique<MpiPending>(std::vector{output, input});
     const ByteBlock& row = pending->block(input.nbytes());
-    mpi_check(MPI_Iallgather(input.data_ptr(), row.count(), row.type(), output.data_ptr(),
-                             row.count(), row.type(), comm_, pending->add_request()),
+    mpi_check(MPI_Iallgather(input.data_ptr(), 1, row.type(), output.data_ptr(), 1, row.type(),
+                             comm_, pending->add_request()),
               "MPI_Iallgather");
     return pending;
   }
 
-  std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input, Deadline) override {
+  std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input, const RowCounts& rows,
+                                      Deadline) override {
     auto pending = std::make_unique<MpiPending>(std::vector{output, input});
-    const ByteBlock& row = pending->block(static_cast<int64_t>(input.nbytes()) / world_size_);
-    mpi_check(MPI_Ialltoall(input.data_ptr(), row.count(), row.type(), output.data_ptr(),
-                            row.count(), row.type(), comm_, pending->add_request()),
-              "MPI_Ialltoall");
+    const ByteBlock& row = pending->block(input.size(1));
+    const MpiRows& sent = pending->keep(rows.input);
+    const MpiRows& received = pending->keep(rows.output);
+    mpi_check(MPI_Ialltoallv(input.data_ptr(), sent.counts.data(), sent.offsets.data(), row.type(),
+                             output.data_ptr(), received.counts.data(), received.offsets.data(),
+                             row.type(), comm_, pending->add_request()),
+              "MPI_Ialltoallv");
     return pending;
   }
 
@@ -110,22 +130,41 @@ class MpiTransport final : public Transport {
     return pending;
   }
 
+  // MPI 3 has no split with a limit. All ranks are alive and come here at once: they have just told
+  // each other their colours.
+  std::unique_ptr<Transport> split(const std::vector<int64_t>& colours, Deadline) override {
+    const std::vector<int> members = ranks_of_colour(colours, rank_);
+    MPI_Comm group = MPI_COMM_NULL;
+    mpi_check(MPI_Comm_split(comm_, /*color=*/members.front(), /*key=*/rank_, &group),
+              "MPI_Comm_split");
+    return std::make_unique<MpiTransport>(session_, group);
+  }
+
   void abandon(const std::string&) override { session_->leave_without_finalizing(); }
 
  private:
   std::shared_ptr<MpiSession> session_;
-  MPI_Comm comm_ = MPI_COMM_NULL;  // lives as long as MPI
-  int world_size_ = 1;
+  MPI_Comm comm_;  // lives as long as MPI
+  int rank_ = 0;
 };
+
+MPI_Comm duplicate_of_world(Deadline deadline) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  std::vector<MPI_Request> request(1);
+  mpi_check(MPI_Comm_idup(MPI_COMM_WORLD, &comm, &request[0]), "MPI_Comm_idup");
+  if (!wait_for_requests(request, deadline))
+    throw TransportError("not all ranks came to MPI_Comm_idup");
+  return comm;
+}
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_mpi_backend(const BackendOptions& options) {
   try {
+    std::shared_ptr<MpiSession> session = MpiSession::join(options.world);
+    const MPI_Comm comm = duplicate_of_world(deadline_in(options.startup_timeout_s));
     return std::make_unique<CheckedCommunicator>(
-        std::make_unique<MpiTransport>(MpiSession::join(options.world),
-                                       deadline_in(options.startup_timeout_s)),
-        options);
+        std::make_unique<MpiTransport>(std::move(session), comm), options);
   } catch (const TransportError& error) {
     throw CommError({.where = fmt::format("[rank {}/{} {}] mpi", options.world.rank,
                                           options.world.world_size, options.world.host),

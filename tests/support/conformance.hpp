@@ -9,6 +9,12 @@ namespace lora_dist {
 
 /// Every collective at sizes 0, 1, odd and large, in every dtype it takes. Ranks  collective.
 void check_collectives(Communicator& world);
+/// An all_to_all in which every pair of ranks exchanges another number of rows, many none at all.
+/// Ranks  collective.
+void check_uneven_rows(Communicator& world);
+/// Parts of the world, and parts of parts: who is in them, and that each is a communicator like
+/// any other. Ranks  collective.
+void check_split(Communicator& world);
 /// Several operations under way at once, awaited in another order. Ranks  collective.
 void check_overlapping_work(Communicator& world);
 /// Bytes by formula, operations by number. Ranks  collective.

@@ -18,13 +18,17 @@ Work OneRankWorld::all_gather(at::Tensor output, at::Tensor input, CollectiveOpt
   return Work();
 }
 
-Work OneRankWorld::all_to_all(at::Tensor output, at::Tensor input, CollectiveOptions) {
+Work OneRankWorld::all_to_all(at::Tensor output, at::Tensor input, RowCounts, CollectiveOptions) {
   ++collectives_;
   output.copy_(input);
   return Work();
 }
 
 void OneRankWorld::barrier(CollectiveOptions) { ++collectives_; }
+
+std::unique_ptr<Communicator> OneRankWorld::split(int64_t, CollectiveOptions) {
+  return std::make_unique<OneRankWorld>();
+}
 
 void OneRankWorld::abort(const std::string&) {}
 

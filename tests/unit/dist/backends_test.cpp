@@ -70,6 +70,32 @@ TEST_P(EveryBackend, CarriesEveryCollectiveAtEverySizeAndWorldSize) {
   for (const int world_size : kWorldSizes) run(world_size, check_collectives);
 }
 
+TEST_P(EveryBackend, CarriesAnyNumberOfRowsBetweenTwoRanks) {
+  for (const int world_size : kWorldSizes) run(world_size, check_uneven_rows);
+}
+
+TEST_P(EveryBackend, SplitsIntoPartsThatAreWorldsOfTheirOwn) {
+  for (const int world_size : kWorldSizes) run(world_size, check_split);
+}
+
+TEST_P(EveryBackend, FailsInAllPartsOnceItFailedInOne) {
+  run(4, [](Communicator& world) {
+    const auto part = world.split(world.rank() / 2, {.name = "half"});
+    world.barrier();  // all have their part before one aborts
+    world.abort("rank 3 found no disk space");
+    try {
+      part->barrier({.name = "goodbye"});
+      ADD_FAILURE() << "the world was aborted";
+    } catch (const CommError& error) {
+      const std::string start = fmt::format(
+          "[rank {}/4 localhost] barrier #1 (goodbye, {}, half of ranks {}): rank 3 found no disk "
+          "space",
+          world.rank(), part->backend(), world.rank() < 2 ? "0 1" : "2 3");
+      EXPECT_TRUE(std::string(error.what()).starts_with(start)) << error.what();
+    }
+  });
+}
+
 TEST_P(EveryBackend, CompletesOperationsInAnyOrderOfWaiting) {
   for (const int world_size : kWorldSizes) run(world_size, check_overlapping_work);
 }
@@ -136,6 +162,16 @@ TEST(LocalBackend, AbortEndsPendingAndLaterOperationsOfAllRanks) {
         EXPECT_EQ(error.exit_code(), 7);
       }
     }
+  });
+}
+
+TEST(LocalBackend, AbortEndsAPartsPendingOperationOnOtherRanks) {
+  run_ranks(4, [](Communicator& world) {
+    const auto part = world.split(world.rank() % 2);
+    world.barrier();  // all have their part before one aborts
+    if (world.rank() == 3) return world.abort("rank 3 found no disk space");
+    if (world.rank() == 2) return;
+    EXPECT_THROW(part->barrier(), CommError);  // of ranks 0 2 and 1 3: nobody else comes
   });
 }
 
