@@ -15,6 +15,7 @@ struct BackendOptions {
   WorldInfo world;
   double timeout_s = 10;           // of one collective
   double startup_timeout_s = 300;  // for all ranks to join
+  bool shared_memory = true;       // between ranks of one host, in place of the backend's own way
 
   // gloo only
   std::string network_interface = {};  // "eth0"; empty: the one that leads to rank 0

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <mutex>
 #include <numeric>
 
 #include <c10/core/ScalarType.h>
 
 #include "core/error.hpp"
+#include "dist/backends/shared_memory.hpp"
 
 namespace lora_dist {
 namespace {
@@ -110,6 +112,7 @@ class CheckedCommunicator::State final : public Work::State {
 CheckedCommunicator::CheckedCommunicator(std::unique_ptr<Transport> transport,
                                          const BackendOptions& options)
     : transport_(std::move(transport)),
+      shared_memory_wanted_(options.shared_memory),
       backend_(transport_->name()),
       world_(options.world),
       timeout_s_(options.startup_timeout_s),
@@ -121,6 +124,15 @@ CheckedCommunicator::CheckedCommunicator(std::unique_ptr<Transport> transport,
   std::iota(names_.begin(), names_.end(), 0);
   hosts_.assign(world_size(), world_.host);  // until the ranks have told each other
   hosts_ = all_gather_text(*this, world_.host);
+  const std::vector<int64_t> one_colour(world_size(), 0);
+  if (may_share_memory(one_colour)) {
+    if (auto shared = share_memory(*transport_, transport_, rank(), one_colour,
+                                   deadline_in(options.startup_timeout_s))) {
+      transport_ = std::move(*shared);
+      family_->transports.push_back(transport_);
+      backend_ = transport_->name();
+    }
+  }
   timeout_s_ = options.timeout_s;
   *traffic_.front() = {};
   last_number_ = last_complete_ = 0;
@@ -131,6 +143,7 @@ CheckedCommunicator::CheckedCommunicator(const CheckedCommunicator& parent,
                                          std::shared_ptr<Transport> transport,
                                          std::string_view group)
     : transport_(std::move(transport)),
+      shared_memory_wanted_(parent.shared_memory_wanted_),
       backend_(transport_ ? transport_->name() : parent.backend_),
       world_(parent.world_),
       timeout_s_(parent.timeout_s_),
@@ -228,13 +241,31 @@ std::unique_ptr<Communicator> CheckedCommunicator::split(int64_t colour,
   const Operation operation = describe("split", {}, options);
   std::shared_ptr<Transport> transport;
   try {
-    if (world_size() > 1) transport = transport_->split(colours, operation.deadline);
+    if (world_size() > 1) transport = split_transport(colours, operation.deadline);
   } catch (const TransportError& error) {
     fail(operation, error.what(), error.what());
   }
   last_complete_ = operation.number;
   return std::unique_ptr<Communicator>(new CheckedCommunicator(
       *this, ranks_of_colour(colours, rank()), std::move(transport), options.name));
+}
+
+std::shared_ptr<Transport> CheckedCommunicator::split_transport(const std::vector<int64_t>& colours,
+                                                                Deadline deadline) {
+  if (may_share_memory(colours))
+    if (auto shared = share_memory(*transport_, transport_, rank(), colours, deadline))
+      return std::move(*shared);
+  return transport_->split(colours, deadline);
+}
+
+/// All ranks answer alike: whether every part lies on one host, and some part has several ranks.
+bool CheckedCommunicator::may_share_memory(const std::vector<int64_t>& colours) const {
+  if (!shared_memory_wanted_ || transport_->shares_memory()) return false;
+  std::map<int64_t, std::string> host_of_colour;
+  for (int rank = 0; rank < world_size(); ++rank)
+    if (host_of_colour.emplace(colours[rank], hosts_[rank]).first->second != hosts_[rank])
+      return false;
+  return static_cast<int>(host_of_colour.size()) < world_size();
 }
 
 void CheckedCommunicator::abort(const std::string& reason) {

@@ -8,6 +8,9 @@
 // own rank; split asks for every rank's colour and counts that alone. A world of one sends nothing
 // and never calls the transport.
 //
+// Where ranks are processes of one host, their transport gives way to shared memory, for the whole
+// world or for a part that was split off.
+//
 // After a failure the communicator stays failed: every later operation repeats the first cause. It
 // shares that with its family, the communicators that were split from it or that it was split from.
 #pragma once
@@ -25,7 +28,7 @@ namespace lora_dist {
 
 class CheckedCommunicator final : public Communicator {
  public:
-  /// Ranks   collective: learns every rank's host name.
+  /// Ranks   collective: learns every rank's host name, and shares memory where that is one host.
   CheckedCommunicator(std::unique_ptr<Transport> transport, const BackendOptions& options);
 
   const WorldInfo& world() const override { return world_; }
@@ -54,6 +57,9 @@ class CheckedCommunicator final : public Communicator {
   CheckedCommunicator(const CheckedCommunicator& parent, const std::vector<int>& members,
                       std::shared_ptr<Transport> transport, std::string_view group);
 
+  bool may_share_memory(const std::vector<int64_t>& colours) const;
+  std::shared_ptr<Transport> split_transport(const std::vector<int64_t>& colours,
+                                             Deadline deadline);
   Operation describe(const char* kind, const at::Tensor& tensor, const CollectiveOptions& options);
   Work start(Operation operation, const Start& start);
   void finish(const Operation& operation, Pending& pending);
@@ -66,6 +72,7 @@ class CheckedCommunicator final : public Communicator {
   int next_rank() const { return (rank() + 1) % world_size(); }
 
   std::shared_ptr<Transport> transport_;
+  bool shared_memory_wanted_;
   std::string backend_;
   WorldInfo world_;
   double timeout_s_;

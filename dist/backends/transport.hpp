@@ -42,6 +42,8 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual std::string_view name() const = 0;
+  /// Whether its ranks exchange through memory that they share.
+  virtual bool shares_memory() const { return false; }
 
   virtual std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline deadline) = 0;
   virtual std::unique_ptr<Pending> all_reduce(at::Tensor tensor, Deadline deadline) = 0;

@@ -38,7 +38,13 @@ class MpiForTheWholeProgram : public testing::Environment {
 const testing::Environment* const kMpi =
     testing::AddGlobalTestEnvironment(new MpiForTheWholeProgram);
 
-class EveryBackend : public testing::TestWithParam<std::string_view> {
+std::string name_of_way(const std::tuple<std::string_view, bool>& way) {
+  const auto& [backend, shared_memory] = way;
+  return std::string(backend) + (shared_memory ? "_shared_memory" : "");
+}
+
+/// Each backend over its own means, and over the memory that ranks of one host share.
+class EveryBackend : public testing::TestWithParam<std::tuple<std::string_view, bool>> {
  protected:
   void SetUp() override {
     const WorldInfo world = detect_world();
@@ -46,8 +52,12 @@ class EveryBackend : public testing::TestWithParam<std::string_view> {
     DistributionConfig config;
     config.comm_timeout_s = 60;
     config.startup_timeout_s = 60;
+    const auto& [backend, shared_memory] = GetParam();
+    BackendOptions options = backend_options(world, config);
+    options.shared_memory = shared_memory;
     try {
-      world_ = backends().at(GetParam())(backend_options(world, config));
+      world_ = backends().at(backend)(options);
+      if (shared_memory) EXPECT_EQ(world_->backend(), std::string(backend) + " over shared memory");
     } catch (const ConfigError& error) {
       GTEST_SKIP() << error.what();
     }
@@ -100,8 +110,9 @@ TEST_P(EveryBackend, DISABLED_NamesTheOperationThatTimedOutAndLeaves) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, EveryBackend, testing::ValuesIn(backends().names()),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Registry, EveryBackend,
+                         testing::Combine(testing::ValuesIn(backends().names()), testing::Bool()),
+                         [](const auto& info) { return name_of_way(info.param); });
 
 TEST(MpiBackend, SendsBlocksBeyondTheLargestCount) {
   if (detect_world().launcher != "mpirun") GTEST_SKIP() << "needs mpirun -n 2 or more";

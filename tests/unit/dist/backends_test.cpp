@@ -28,8 +28,9 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-BackendOptions thread_rank(int rank, int world_size, int port) {
+BackendOptions thread_rank(int rank, int world_size, int port, bool shared_memory = true) {
   BackendOptions options;
+  options.shared_memory = shared_memory;
   options.world.rank = options.world.local_rank = rank;
   options.world.world_size = options.world.local_world_size = world_size;
   options.world.host = "localhost";
@@ -40,7 +41,7 @@ BackendOptions thread_rank(int rank, int world_size, int port) {
 }
 
 /// How the ranks of a backend can be threads of this process; empty where they cannot.
-RankMakers thread_ranks(std::string_view backend, int world_size) {
+RankMakers thread_ranks(std::string_view backend, int world_size, bool shared_memory) {
   RankMakers makers;
   if (backend == "local") {
     auto world = std::make_shared<std::vector<std::unique_ptr<Communicator>>>(
@@ -50,19 +51,31 @@ RankMakers thread_ranks(std::string_view backend, int world_size) {
   } else if (backend == "gloo") {
     const int port = free_port();
     for (int rank = 0; rank < world_size; ++rank)
-      makers.push_back([=] { return backends().at("gloo")(thread_rank(rank, world_size, port)); });
+      makers.push_back([=] {
+        return backends().at("gloo")(thread_rank(rank, world_size, port, shared_memory));
+      });
   }
   return makers;
 }
 
-class EveryBackend : public testing::TestWithParam<std::string_view> {
+std::string name_of_way(const std::tuple<std::string_view, bool>& way) {
+  const auto& [backend, shared_memory] = way;
+  return std::string(backend) + (shared_memory ? "_shared_memory" : "");
+}
+
+/// Each backend over its own means, and over the memory that ranks of one host share.
+class EveryBackend : public testing::TestWithParam<std::tuple<std::string_view, bool>> {
  protected:
   void run(int world_size, const std::function<void(Communicator&)>& body) {
-    run_ranks(thread_ranks(GetParam(), world_size), body);
+    const auto& [backend, shared_memory] = GetParam();
+    run_ranks(thread_ranks(backend, world_size, shared_memory), body);
   }
   void SetUp() override {
-    if (thread_ranks(GetParam(), 1).empty())
-      GTEST_SKIP() << "ranks of '" << GetParam() << "' are processes; see tests/ranks";
+    const auto& [backend, shared_memory] = GetParam();
+    if (thread_ranks(backend, 1, shared_memory).empty())
+      GTEST_SKIP() << "ranks of '" << backend << "' are processes; see tests/ranks";
+    if (backend == "local" && shared_memory)
+      GTEST_SKIP() << "threads of one process share memory as it is";
   }
 };
 
@@ -128,8 +141,32 @@ TEST_P(EveryBackend, NamesTheOperationThatTimedOut) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, EveryBackend, testing::ValuesIn(backends().names()),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Registry, EveryBackend,
+                         testing::Combine(testing::ValuesIn(backends().names()), testing::Bool()),
+                         [](const auto& info) { return name_of_way(info.param); });
+
+TEST(GlooBackend, SharesMemoryInsideEachHostOnceAWorldOfSeveralIsSplit) {
+  const int port = free_port();
+  RankMakers makers;
+  for (int rank = 0; rank < 5; ++rank) {
+    makers.push_back([=] {
+      BackendOptions options = thread_rank(rank, 5, port);
+      options.world.host = rank % 2 == 0 ? "h0" : "h1";
+      options.world.local_world_size = rank % 2 == 0 ? 3 : 2;
+      return backends().at("gloo")(options);
+    });
+  }
+  run_ranks(std::move(makers), [](Communicator& world) {
+    EXPECT_EQ(world.backend(), "gloo");
+    EXPECT_EQ(world.hosts(), (std::vector<std::string>{"h0", "h1", "h0", "h1", "h0"}));
+    const auto host = world.split(world.rank() % 2, {.name = "host"});
+    EXPECT_EQ(host->backend(), "gloo over shared memory");
+    check_collectives(*host);
+    const auto across = world.split(world.rank() / 2, {.name = "peers"});
+    EXPECT_EQ(across->backend(), "gloo");
+    check_collectives(*across);
+  });
+}
 
 TEST(LocalBackend, NamesTheMissingRanksWithTheirHosts) {
   run_ranks(3,
