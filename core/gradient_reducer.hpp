@@ -15,7 +15,7 @@ class GradientReducer {
   /// tensor is taken over.
   virtual void add(int64_t slot_index, at::Tensor gradient) = 0;
   /// Ranks   collective, also for a rank that was dealt no slot. Returns the sum over all slots,
-  /// equal on every rank.
+  /// equal on every rank; the caller may change it, and it is valid until the next call.
   virtual at::Tensor finalize() = 0;
 };
 

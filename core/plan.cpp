@@ -5,6 +5,7 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
+#include "core/tree_levels.hpp"
 
 namespace lora_dist {
 namespace {
@@ -41,6 +42,17 @@ int64_t activation_bytes(const PlanRequest& request) {
   return rows * (blocks + working);
 }
 
+// The adapter's gradient, and the losses of the slots with the request to stop behind them.
+SentBytes bytes_of_a_step(const PlanRequest& request, int64_t num_parameters) {
+  const SentBytes gradient =
+      request.deterministic
+          ? tree_bytes(request.ranks, /*rank=*/0, request.slots_per_step, num_parameters)
+          : all_reduce_bytes(request.ranks, /*rank=*/0, 4 * num_parameters);
+  const SentBytes losses =
+      all_reduce_bytes(request.ranks, /*rank=*/0, 8 * (request.slots_per_step + 1));
+  return {gradient.same_host + losses.same_host, gradient.other_host + losses.other_host};
+}
+
 }  // namespace
 
 RunPlan plan_run(const PlanRequest& request) {
@@ -60,15 +72,14 @@ RunPlan plan_run(const PlanRequest& request) {
   plan.memory.adapter =
       p * (4 + 4 + 4) +
       p * request.compute_bytes;  // values, gradient twice (slot and sum), compute copy
+  if (request.ranks.host_of.size() > 1) plan.memory.adapter += p * (4 + 4);  // sums of the peers
   plan.memory.optimizer = 8 * p;
   plan.memory.activations = activation_bytes(request);
   plan.memory.other = kProgramBytes + kLogitBytes + largest_weight * 4;
 
-  // All-to-all and all-gather of the fp32 gradient: the volume of a ring all-reduce, 2 (W-1)/W G.
-  const int64_t w = request.world_size, hosts = request.num_hosts;
-  plan.comm_bytes_per_step = w > 1 ? 2 * (w - 1) * 4 * p / w : 0;
-  plan.comm_bytes_inter_node_per_step =
-      hosts > 1 ? plan.comm_bytes_per_step * (w - w / hosts) / (w - 1) : 0;
+  const SentBytes sent = bytes_of_a_step(request, p);
+  plan.comm_bytes_per_step = sent.total();
+  plan.comm_bytes_inter_node_per_step = sent.other_host;
   return plan;
 }
 

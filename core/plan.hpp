@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/config.hpp"
+#include "core/host_layout.hpp"
 #include "core/models/decoder_spec.hpp"
 
 namespace lora_dist {
@@ -21,7 +22,9 @@ struct PlanRequest {
   int64_t compute_bytes = 4;             // of an activation
   int64_t base_file_bytes = 0;
   bool recompute_blocks = false;
-  int world_size = 1, num_hosts = 1;
+  HostLayout ranks = HostLayout::in_blocks(/*world_size=*/1, /*num_hosts=*/1);
+  int64_t slots_per_step = 1;  // of all ranks
+  bool deterministic = true;
 };
 
 struct MemoryPlan {
@@ -36,7 +39,9 @@ struct MemoryPlan {
 struct RunPlan {
   int64_t base_parameters = 0, trainable_parameters = 0;
   MemoryPlan memory;
-  int64_t comm_bytes_per_step = 0;             // sent by one rank
+  // Sent by rank 0 in a step without evaluation or hash check, as metrics.jsonl counts it: no rank
+  // sends more, unless another one's neighbour in the ring is on another host.
+  int64_t comm_bytes_per_step = 0;
   int64_t comm_bytes_inter_node_per_step = 0;  // of these, to other hosts
 };
 

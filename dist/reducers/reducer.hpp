@@ -15,6 +15,7 @@ struct ReducerArgs {
   Communicator& world;
   int64_t num_elements = 0;  // of the flat gradient
 };
+/// Ranks   making one is a collective, and so is every use of it.
 using ReducerFactory = std::function<std::unique_ptr<GradientReducer>(const ReducerArgs&)>;
 const Registry<ReducerFactory>& reducers();
 

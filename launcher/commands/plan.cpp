@@ -59,8 +59,9 @@ class PlanCommand final : public Command {
         .compute_bytes = compute_dtype(config.model.dtype, at::kCPU) == at::kFloat ? 4 : 2,
         .base_file_bytes = stored_bytes(*files),
         .recompute_blocks = config.steps.gradient_checkpointing == "true",
-        .world_size = num_ranks_,
-        .num_hosts = num_hosts_};
+        .ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_)),
+        .slots_per_step = slots_per_step(config, num_ranks_),
+        .deterministic = config.distribution.deterministic};
     const RunPlan plan = plan_run(request);
     const int64_t steps = num_steps(config);
     if (json_) {

@@ -59,10 +59,6 @@ class FirstStepClock final : public RunObserver {
   double seconds_ = 0;
 };
 
-int num_hosts(const WorldInfo& world) {
-  return std::max(1, world.world_size / std::max(1, world.local_world_size));
-}
-
 // One run of one rank, put together step by step: each function needs what the one before it made.
 class Run {
  public:
@@ -227,8 +223,9 @@ class Run {
             .compute_bytes = base_.decoder->options().compute == at::kFloat ? 4 : 2,
             .base_file_bytes = stored_bytes(*base_.files),
             .recompute_blocks = recompute_blocks_,
-            .world_size = world_info_.world_size,
-            .num_hosts = num_hosts(world_info_)};
+            .ranks = HostLayout::of(communicator_->hosts()),
+            .slots_per_step = data_.slots_per_step,
+            .deterministic = config_.distribution.deterministic};
   }
 
   // Names, dtypes and shapes: which model this is. Hashing gigabytes of weights at every start

@@ -1,7 +1,8 @@
 #include <gtest/gtest.h>
 
+#include "core/slot_tree.hpp"
+#include "core/tree_levels.hpp"
 #include "dist/reducers/reducer.hpp"
-#include "dist/reducers/slot_tree.hpp"
 #include "tests/support/ranks.hpp"
 
 namespace lora_dist {
@@ -24,18 +25,22 @@ at::Tensor slot_gradient(int64_t slot, int64_t num_elements) {
 }
 
 /// One step of the reducer that `name` names; the sum must be equal on every rank, and is rank 0's.
-at::Tensor reduce(std::string_view name, int world_size, int64_t num_slots, int64_t num_elements) {
+at::Tensor reduce(std::string_view name, int world_size, int64_t num_slots, int64_t num_elements,
+                  const std::vector<std::string>& hosts = {}) {
   std::vector<at::Tensor> sums(world_size);
-  run_ranks(world_size, [&](Communicator& world) {
-    const auto reducer = reducers().at(name)({.world = world, .num_elements = num_elements});
-    for (int step = 0; step < 2; ++step) {  // the second one runs over used buffers
-      reducer->begin_step(num_slots);
-      const SlotRange range = deal_slots(num_slots, world.rank(), world.world_size());
-      for (int64_t slot = range.first; slot < range.end; ++slot)
-        reducer->add(slot, slot_gradient(slot, num_elements));
-      sums[world.rank()] = reducer->finalize().clone();
-    }
-  });
+  run_ranks(world_size,
+            [&](Communicator& world) {
+              const auto reducer =
+                  reducers().at(name)({.world = world, .num_elements = num_elements});
+              for (int step = 0; step < 2; ++step) {  // the second one runs over used buffers
+                reducer->begin_step(num_slots);
+                const SlotRange range = deal_slots(num_slots, world.rank(), world.world_size());
+                for (int64_t slot = range.first; slot < range.end; ++slot)
+                  reducer->add(slot, slot_gradient(slot, num_elements));
+                sums[world.rank()] = reducer->finalize().clone();
+              }
+            },
+            {.hosts = hosts});
   for (const at::Tensor& sum : sums) EXPECT_TRUE(at::equal(sum, sums[0])) << "ranks differ";
   return sums[0];
 }
@@ -104,6 +109,80 @@ TEST(TreeReducer, SendsTheBytesOfARingWhenSlotsAreDealtInWholeSubtrees) {
     EXPECT_EQ(world.traffic().bytes_same_host, 2 * 3 * 4000);
     EXPECT_EQ(world.traffic().collectives, 2);
   });
+}
+
+/// Hosts of a world: even and in order, one rank each, uneven, interleaved.
+const std::vector<std::vector<std::string>> kHosts = {
+    {"a", "a", "b", "b"},
+    {"a", "a", "a", "b", "b", "b"},
+    {"b", "b", "a", "a", "c", "c"},
+    {"a", "a", "a", "a", "b", "b", "b", "b"},
+    {"a", "b", "c"},
+    {"a", "a", "b"},
+    {"a", "b", "a", "b"},
+};
+
+TEST(TreeReducer, GivesTheSameBitsOverAnyHosts) {
+  for (const int64_t num_slots : {1, 3, 8, 12, 13}) {
+    const at::Tensor alone = reduce("tree", 1, num_slots, 1003);
+    for (const std::vector<std::string>& hosts : kHosts)
+      EXPECT_TRUE(
+          at::equal(reduce("tree", static_cast<int>(hosts.size()), num_slots, 1003, hosts), alone))
+          << num_slots << " slots on hosts " << fmt::format("{}", fmt::join(hosts, " "));
+  }
+}
+
+/// What one step sends, from every rank's own counters.
+std::vector<SentBytes> bytes_of_a_step(int num_slots, int64_t num_elements,
+                                       const std::vector<std::string>& hosts) {
+  std::vector<SentBytes> sent(hosts.size());
+  run_ranks(static_cast<int>(hosts.size()),
+            [&](Communicator& world) {
+              const auto reducer =
+                  reducers().at("tree")({.world = world, .num_elements = num_elements});
+              const TrafficCounters before = world.traffic();
+              reducer->begin_step(num_slots);
+              const SlotRange range = deal_slots(num_slots, world.rank(), world.world_size());
+              for (int64_t slot = range.first; slot < range.end; ++slot)
+                reducer->add(slot, at::ones({num_elements}));
+              reducer->finalize();
+              const TrafficCounters after = world.traffic();
+              sent[world.rank()] = {after.bytes_same_host - before.bytes_same_host,
+                                    after.bytes_other_host - before.bytes_other_host};
+            },
+            {.hosts = hosts});
+  return sent;
+}
+
+TEST(TreeReducer, SendsTheSumOfAHostOnce) {
+  // 8 slots on 2 x 2 ranks, 4000 elements. Inside: half of the sum to the neighbour, half of the
+  // result back, 2 x 8000 bytes. Across: a quarter there, a quarter back, 2 x 4000 bytes.
+  for (const SentBytes& sent : bytes_of_a_step(8, 4000, {"a", "a", "b", "b"})) {
+    EXPECT_EQ(sent.same_host, 16000);
+    EXPECT_EQ(sent.other_host, 8000);
+  }
+}
+
+TEST(TreeReducer, SendsOnlyThePartialSumsThatARankHas) {
+  // 8 slots on 3 ranks: (0 1)(2), (3)(4 5), (6 7), so 2, 2 and 1 partial sums; thirds of 3000
+  // elements are 4000 bytes, to two owners and back.
+  const std::vector<SentBytes> sent = bytes_of_a_step(8, 3000, {"a", "a", "a"});
+  EXPECT_EQ(sent[0].same_host, 2 * 2 * 4000 + 2 * 4000);
+  EXPECT_EQ(sent[1].same_host, 2 * 2 * 4000 + 2 * 4000);
+  EXPECT_EQ(sent[2].same_host, 1 * 2 * 4000 + 2 * 4000);
+}
+
+TEST(TreeReducer, SendsWhatThePlanSays) {
+  for (const std::vector<std::string>& hosts : kHosts) {
+    for (const int num_slots : {1, 5, 8, 12, 32}) {
+      const std::vector<SentBytes> sent = bytes_of_a_step(num_slots, 1003, hosts);
+      for (int rank = 0; rank < static_cast<int>(hosts.size()); ++rank) {
+        const SentBytes planned = tree_bytes(HostLayout::of(hosts), rank, num_slots, 1003);
+        EXPECT_EQ(sent[rank].same_host, planned.same_host);
+        EXPECT_EQ(sent[rank].other_host, planned.other_host);
+      }
+    }
+  }
 }
 
 TEST(TreeReducer, SendsNothingWhenAlone) {

@@ -1,4 +1,4 @@
-#include "dist/reducers/slot_tree.hpp"
+#include "core/slot_tree.hpp"
 
 #include "core/error.hpp"
 

@@ -7,7 +7,7 @@
 // A SlotTree takes nodes in ascending order, leaves or whole subtrees, and merges siblings as soon
 // as both are there, like a binary counter: at most log2(slots) + 1 partial sums are alive. What it
 // cannot merge yet are the partial sums that travel; the owner feeds everyone's to another
-// SlotTree. A group of hosts would be one level more of the same.
+// SlotTree. Whether slots came one by one or as subtrees, the same nodes are left.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,46 @@
+// How the sum over slots (slot_tree.hpp) is spread over ranks and hosts, and what that sends.
+//
+// A level is a group of ranks that each hold partial sums of their own slots. Every member of the
+// group becomes the owner of one chunk of the elements: all send it their partial sums of that
+// chunk (an all-to-all), and it goes on with them. On the way back each level gathers its chunks.
+//
+// One host, or hosts with different numbers of ranks: one level, all ranks. Else two: the ranks of
+// a host, then the ranks of equal place over the hosts, so that a host sends its sum once. The
+// tree, and so every bit of the sum, is the same.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/batch.hpp"
+#include "core/host_layout.hpp"
+
+namespace lora_dist {
+
+struct TreeLevel {
+  std::vector<int> members;       // ranks, ascending
+  int own = 0;                    // place of this rank among the members
+  std::vector<SlotRange> ranges;  // [member] the slots whose sums it brings
+};
+
+/// The levels from the view of `rank`, in the order of the sums.
+std::vector<TreeLevel> tree_levels(const HostLayout& layout, int rank, int64_t num_slots);
+
+/// Elements of a chunk; the last ones may be short, which is filled up on the wire.
+inline int64_t chunk_elements(int64_t num_elements, int num_members) {
+  return (num_elements + num_members - 1) / num_members;
+}
+
+struct SentBytes {
+  int64_t same_host = 0, other_host = 0;
+  int64_t total() const { return same_host + other_host; }
+};
+
+/// What `rank` sends in one step to sum `num_elements` fp32 along the tree. Counted as
+/// communicators count: rows of an all-to-all to their reader, a gather to the next member.
+SentBytes tree_bytes(const HostLayout& layout, int rank, int64_t num_slots, int64_t num_elements);
+
+/// What `rank` sends in an all-reduce of `bytes` bytes: 2 (W-1)/W of them, to the next rank.
+SentBytes all_reduce_bytes(const HostLayout& layout, int rank, int64_t bytes);
+
+}  // namespace lora_dist
