@@ -250,9 +250,9 @@ struct DistributionConfig {
           "silence of a rank that counts as a hang, in seconds");
     field("startup_timeout_s", startup_timeout_s, above(0),
           "limit for all ranks to come together and to prepare data, in seconds without progress");
-    field("hash_check_steps", hash_check_steps,
-          not_available_yet("comparison of the adapter over ranks"),
-          "steps between comparisons of the adapter over ranks; 0 switches them off");
+    field("hash_check_steps", hash_check_steps, at_least(0),
+          "steps between comparisons of the adapter over ranks, made at each save and load too; 0 "
+          "switches them off");
     field("threads_per_rank", threads_per_rank, auto_or_count(),
           "CPU threads of each rank; auto divides the cores of the host");
     field("device", device, one_of({"auto", "cuda", "cpu"}),

@@ -9,6 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "core/replicas.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist {
@@ -65,6 +66,8 @@ TrainingResult Trainer::run() {
     summary_.samples += plan.num_samples;
     for (RunObserver* observer : parts_.observers) observer->on_step(metrics);
 
+    if (options_.hash_check_steps > 0 && steps_done_ % options_.hash_check_steps == 0)
+      check_replicas();
     const bool last = steps_done_ == num_steps;
     const bool save_due =
         options_.save_steps > 0 && (steps_done_ % options_.save_steps == 0 || last);
@@ -169,6 +172,12 @@ void Trainer::require_finite(const StepPlan& plan, double loss, double grad_norm
        .fix = "update not applied; lower learning_rate or inspect these samples"});
 }
 
+void Trainer::check_replicas() {
+  if (last_checked_ == steps_done_) return;
+  last_checked_ = steps_done_;
+  require_equal_replicas(parts_.world, parts_.adapter.params(), parts_.optimizer, steps_done_);
+}
+
 void Trainer::evaluate(const StepPlan& plan) {
   if (!parts_.eval_stream || last_evaluated_ == steps_done_) return;
   last_evaluated_ = steps_done_;
@@ -207,6 +216,7 @@ void Trainer::evaluate(const StepPlan& plan) {
 
 void Trainer::save(const StepPlan& plan) {
   last_saved_ = steps_done_;
+  if (options_.hash_check_steps > 0) check_replicas();  // before it is kept
   if (!parts_.checkpoints) return;
   TrainingState state{.step = steps_done_,
                       .epoch = plan.epoch,

@@ -38,8 +38,9 @@ struct TrainerParts {
 struct TrainerOptions {
   double max_grad_norm = 1;
   int64_t seed = 42;
-  int64_t save_steps = 500;  // 0: none
-  int64_t eval_steps = 0;    // 0: at each save and at the end
+  int64_t save_steps = 500;      // 0: none
+  int64_t eval_steps = 0;        // 0: at each save and at the end
+  int64_t hash_check_steps = 0;  // between comparisons of the ranks, and at each save; 0: none
   int64_t early_stopping_patience = 0;
   bool load_best_model_at_end = false;
   const std::atomic<bool>* stop_requested = nullptr;  // a signal came in on this rank
@@ -60,11 +61,13 @@ class Trainer {
   void resume_at(int64_t steps_done, std::vector<double> eval_losses);
 
   /// Ranks   collective. Errors  NumericsError naming the step and its samples: loss or gradient
-  /// not finite, update not applied; CommError, DataError, StorageError from the sockets.
+  /// not finite, update not applied; naming a rank: its adapter is not the others'; CommError,
+  /// DataError, StorageError from the sockets.
   TrainingResult run();
 
  private:
   StepMetrics train_step(const StepPlan& plan);
+  void check_replicas();
   void evaluate(const StepPlan& plan);
   void save(const StepPlan& plan);
   /// Sum of the losses; also agrees on a stop request, which travels with them.
@@ -73,7 +76,7 @@ class Trainer {
 
   TrainerParts parts_;
   TrainerOptions options_;
-  int64_t steps_done_ = 0, last_saved_ = 0, last_evaluated_ = 0;
+  int64_t steps_done_ = 0, last_saved_ = 0, last_evaluated_ = 0, last_checked_ = 0;
   std::vector<double> eval_losses_;
   int64_t evaluations_without_improvement_ = 0;
   bool stop_agreed_ = false;  // some rank was asked to stop before the last step's reduction

@@ -6,6 +6,7 @@
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "core/replicas.hpp"
 #include "data/checkpoints/store.hpp"
 
 namespace lora_dist {
@@ -162,6 +163,8 @@ RunStart start_run(const StartRequest& request, Adapter& adapter, Optimizer& opt
   start.trainer = found.at("trainer");
   start.eval_losses = eval_losses_of(start.trainer);
   if (world.world_size() > 1) broadcast_state(adapter, optimizer, world);
+  if (request.config.distribution.hash_check_steps > 0)
+    require_equal_replicas(world, adapter.params(), optimizer, start.steps_done);
   adapter.refresh();
   return start;
 }

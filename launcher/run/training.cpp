@@ -112,6 +112,7 @@ class Run {
                      .seed = config_.steps.seed,
                      .save_steps = config_.state.save_steps,
                      .eval_steps = config_.state.eval_steps,
+                     .hash_check_steps = config_.distribution.hash_check_steps,
                      .early_stopping_patience = config_.state.early_stopping_patience,
                      .load_best_model_at_end = config_.state.load_best_model_at_end,
                      .stop_requested = &stop_requested});

@@ -98,12 +98,26 @@ Schedule constant_rate(double rate) {
   return [rate](int64_t, const std::vector<double>&) { return rate; };
 }
 
+// Flips the lowest bit of w[1] after a step, as a memory that forgets.
+class Intruder final : public RunObserver {
+ public:
+  explicit Intruder(at::Tensor params) : params_(std::move(params)) {}
+  void on_step(const StepMetrics& metrics) override {
+    if (metrics.step == comes_after_step) params_.view(at::kInt)[1].bitwise_xor_(1);
+  }
+  int64_t comes_after_step = 0;
+
+ private:
+  at::Tensor params_;
+};
+
 struct Bench {
   explicit Bench(Communicator& communicator, std::vector<Batch> batches, int64_t num_steps = 1)
       : world(communicator),
         stream(std::move(batches), num_steps),
         optimizer(adapter.params().flat()),
         task(adapter.params()),
+        intruder(adapter.params().flat()),
         reducer(reducers().at("tree")({communicator, 2})) {
     adapter.initialize(0);
   }
@@ -117,7 +131,7 @@ struct Bench {
                      .optimizer = optimizer,
                      .schedule = constant_rate(0.5),
                      .checkpoints = &store,
-                     .observers = {&recorder}},
+                     .observers = {&recorder, &intruder}},
                     options);
     return trainer.run();
   }
@@ -126,6 +140,7 @@ struct Bench {
   TwoNumbers adapter;
   Descent optimizer;
   LinearTask task;
+  Intruder intruder;
   std::unique_ptr<GradientReducer> reducer;
   Kept store;
   Recorder recorder;
@@ -187,6 +202,25 @@ TEST(Trainer, SavesAndLeavesWhenAskedToStop) {
   const TrainingResult result = bench.run({.save_steps = 10, .stop_requested = &asked});
   EXPECT_TRUE(result.stopped_on_request);
   EXPECT_EQ(bench.store.steps, (std::vector<int64_t>{1}));
+}
+
+TEST(Trainer, StopsAllRanksWhenOneBitOfOneRankHasFlipped) {
+  std::vector<Batch> batches(8, batch_of(1, 1));
+  run_ranks(4, [&](Communicator& world) {
+    Bench bench(world, batches, /*num_steps=*/9);
+    if (world.rank() == 2) bench.intruder.comes_after_step = 5;
+    try {
+      bench.run({.save_steps = 5, .hash_check_steps = 3});  // compares after 3, and before a save
+      ADD_FAILURE() << "rank 2 differs";
+    } catch (const NumericsError& error) {
+      EXPECT_STREQ(error.what(),
+                   "[rank 2/4 localhost step 5]: 'w' differs from rank 0's, expected the same bits "
+                   "on all ranks; resume from the last checkpoint; if it comes again, test that "
+                   "host's memory");
+    }
+    EXPECT_EQ(bench.recorder.steps.size(), 5u);
+    EXPECT_TRUE(bench.store.steps.empty()) << "what differs is not kept";
+  });
 }
 
 TEST(Trainer, GivesTheSameBitsAtEveryWorldSize) {
