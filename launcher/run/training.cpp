@@ -154,6 +154,7 @@ class Run {
                      {"data", data_.train->fingerprint()},
                      {"mathematics", mathematics_of(config_, data_.slots_per_step)}};
     if (base_.tokenizer) fingerprints_["tokenizer"] = base_.tokenizer->sha256();
+    compare_fingerprints(fingerprints_, *communicator_);
     start_ = start_run({.config = config_,
                         .fingerprints = fingerprints_,
                         .allowed_changes = options_.allowed_changes},
@@ -229,14 +230,21 @@ class Run {
             .deterministic = config_.distribution.deterministic};
   }
 
-  // Names, dtypes and shapes: which model this is. Hashing gigabytes of weights at every start
-  // would cost its seconds.
+  // Names, dtypes, shapes, and some bytes from the middle of every weight: which model this is, and
+  // which training of it. Hashing gigabytes of weights at every start would cost its seconds.
   std::string base_fingerprint() const {
+    constexpr size_t kSampleBytes = 64;
     Sha256 hash;
     hash.update(base_.config.dump());
-    for (const WeightInfo& weight : base_.files->weights())
-      hash.update(fmt::format("{} {} {}\n", weight.name, at::toString(weight.dtype),
-                              fmt::join(weight.shape, ",")));
+    const std::vector<WeightInfo>& weights = base_.files->weights();
+    for (size_t i = 0; i < weights.size(); ++i) {
+      hash.update(fmt::format("{} {} {}\n", weights[i].name, at::toString(weights[i].dtype),
+                              fmt::join(weights[i].shape, ",")));
+      const at::Tensor weight = base_.files->acquire(i);
+      const size_t size = std::min(kSampleBytes, weight.nbytes());
+      hash.update(static_cast<const char*>(weight.const_data_ptr()) + (weight.nbytes() - size) / 2,
+                  size);
+    }
     return hash.hex();
   }
 

@@ -2,31 +2,38 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "core/odd_rank.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/environments/environment.hpp"
 
 namespace lora_dist {
 namespace {
 
-// Every rank must run the same thing. Rank 0's config counts; the first key that differs is named.
+// Every rank must run the same thing. The first key that differs is named.
 void compare_configs(const Config& config, Communicator& world) {
   const std::vector<std::string> all = all_gather_text(world, resolved_yaml(config));
-  for (int rank = 1; rank < world.world_size(); ++rank) {
-    if (all[rank] == all[0]) continue;
-    size_t place = 0;
-    while (place < all[0].size() && place < all[rank].size() && all[0][place] == all[rank][place])
-      ++place;
-    const auto line_at = [place](const std::string& text) {
-      const size_t begin = text.rfind('\n', place == 0 ? 0 : place - 1) + 1;
-      return text.substr(begin, text.find('\n', place) - begin);
-    };
-    throw ConfigError({.where = fmt::format("rank {}", rank),
-                       .found = fmt::format("its config has '{}', rank 0 has '{}'",
-                                            line_at(all[rank]), line_at(all[0])),
-                       .expected = {},
-                       .fix = "start all ranks with one config"});
-  }
+  const auto odd = find_odd_rank(all);
+  if (!odd) return;
+  const std::string &theirs = all[odd->rank], &ours = all[odd->reference];
+  size_t place = 0;
+  while (place < ours.size() && place < theirs.size() && ours[place] == theirs[place]) ++place;
+  const auto line_at = [place](const std::string& text) {
+    const size_t begin = text.rfind('\n', place == 0 ? 0 : place - 1) + 1;
+    return text.substr(begin, text.find('\n', place) - begin);
+  };
+  throw ConfigError({.where = fmt::format("rank {}", odd->rank),
+                     .found = fmt::format("its config has '{}', rank {} has '{}'", line_at(theirs),
+                                          odd->reference, line_at(ours)),
+                     .expected = {},
+                     .fix = "start all ranks with one config"});
 }
+
+struct SharedInput {
+  const char *key, *what, *keys_of_config;
+};
+constexpr SharedInput kSharedInputs[] = {{"base", "base model", "base_model"},
+                                         {"tokenizer", "tokenizer", "base_model"},
+                                         {"data", "data", "train_data_dir or metadata_path"}};
 
 }  // namespace
 
@@ -36,6 +43,23 @@ std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& 
       backends().at(backend)(backend_options(world, config.distribution));
   if (world.world_size > 1) compare_configs(config, *communicator);
   return communicator;
+}
+
+void compare_fingerprints(const nlohmann::ordered_json& fingerprints, Communicator& world) {
+  const std::vector<std::string> all = all_gather_text(world, fingerprints.dump());
+  for (const SharedInput& input : kSharedInputs) {
+    std::vector<std::string> found;  // [rank]
+    for (const std::string& text : all)
+      found.push_back(nlohmann::ordered_json::parse(text).value(input.key, ""));
+    const auto odd = find_odd_rank(found);
+    if (!odd) continue;
+    throw ConfigError(
+        {.where = fmt::format("rank {} ({})", odd->rank, world.hosts()[odd->rank]),
+         .found = fmt::format("its {} is not that of rank {} ({})", input.what, odd->reference,
+                              world.hosts()[odd->reference]),
+         .expected = fmt::format("the same {} on every host", input.what),
+         .fix = fmt::format("give all hosts the same files under {}", input.keys_of_config)});
+  }
 }
 
 }  // namespace lora_dist

@@ -1,7 +1,9 @@
-// The ranks of a run, brought together: threads set, backend chosen, configs compared.
+// The ranks of a run, brought together: backend chosen, configs and files compared.
 #pragma once
 
 #include <memory>
+
+#include <nlohmann/json.hpp>
 
 #include "core/communicator.hpp"
 #include "core/config.hpp"
@@ -11,5 +13,11 @@ namespace lora_dist {
 /// Ranks   collective. World size 1 never touches MPI.
 /// Errors  ConfigError: the ranks' configs differ, the named backend is not to be had; CommError.
 std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world);
+
+/// Compares what the ranks found on their hosts: base, tokenizer, data. `fingerprints` has a text
+/// under each of these keys that the run uses.
+///
+/// Ranks   collective. Errors  ConfigError, the same line on every rank: the odd rank is named.
+void compare_fingerprints(const nlohmann::ordered_json& fingerprints, Communicator& world);
 
 }  // namespace lora_dist
