@@ -12,9 +12,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "core/error.hpp"
 #include <ATen/Parallel.h>
 
+#include "core/error.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/backends/mpi_session.hpp"
 #include "dist/reducers/reducer.hpp"
