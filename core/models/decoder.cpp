@@ -12,13 +12,6 @@ namespace {
 // Logits of one chunk of rows; never the whole (N, V). Larger products run at a better rate.
 constexpr int64_t kLogitChunkBytes = 128 << 20;
 
-// Chunks of equal size: a short one at the end would run at a worse rate.
-int64_t logit_chunk_rows(int64_t rows, int64_t bytes_per_row) {
-  const int64_t most = std::max<int64_t>(1, kLogitChunkBytes / bytes_per_row);
-  const int64_t num_chunks = (rows + most - 1) / most;
-  return (rows + num_chunks - 1) / num_chunks;
-}
-
 bool is_ignored_weight(const DecoderSpec& spec, const std::string& name) {
   // Old exports keep the rotation's frequencies, and tied models sometimes a copy of the embedding.
   return name.ends_with(".rotary_emb.inv_freq") ||
@@ -73,6 +66,13 @@ std::unordered_map<std::string, size_t> check_weights(const DecoderSpec& spec,
 }
 
 }  // namespace
+
+// Chunks of equal size: a short one at the end would run at a worse rate.
+int64_t logit_chunk_rows(int64_t rows, int64_t bytes_per_row) {
+  const int64_t most = std::max<int64_t>(1, kLogitChunkBytes / bytes_per_row);
+  const int64_t num_chunks = (rows + most - 1) / most;
+  return (rows + num_chunks - 1) / num_chunks;
+}
 
 Decoder::Decoder(DecoderSpec spec, WeightSource& weights, DecoderOptions options)
     : spec_(std::move(spec)), options_(options) {

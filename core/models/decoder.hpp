@@ -19,6 +19,9 @@ struct DecoderOptions {
   bool recompute_blocks = false;  // gradient_checkpointing: keep block inputs only
 };
 
+/// Rows of logits that are computed at once, of `rows` with a label; never the whole (N, V).
+int64_t logit_chunk_rows(int64_t rows, int64_t bytes_per_row);
+
 class Decoder {
  public:
   /// Checks every weight of the family's table against `weights`, which must outlive the model.

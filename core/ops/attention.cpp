@@ -1,134 +1,16 @@
 #include "core/ops/attention.hpp"
 
-#include <cmath>
-
+#include "core/ops/blocked_attention.hpp"
+#include "core/ops/composed.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist::ops {
-namespace {
-
-// Repeats each key/value head for the query heads of its group: (B, S, K, H) to (B, N, S, H).
-at::Tensor per_query_head(const at::Tensor& x_BSKH, int64_t num_heads) {
-  const int64_t group = num_heads / x_BSKH.size(2);
-  const at::Tensor x_BKSH = x_BSKH.transpose(1, 2);
-  if (group == 1) return x_BKSH;
-  return x_BKSH.unsqueeze(2).expand({-1, -1, group, -1, -1}).flatten(1, 2);
-}
-
-// The gradient of per_query_head: (B, N, S, H) to (B, S, K, H).
-at::Tensor sum_over_group(const at::Tensor& dx_BNSH, int64_t num_kv_heads) {
-  const int64_t group = dx_BNSH.size(1) / num_kv_heads;
-  if (group == 1) return dx_BNSH.transpose(1, 2);
-  return dx_BNSH.unflatten(1, {num_kv_heads, group}).sum(2).transpose(1, 2);
-}
-
-// Composed attention of one key/value head and its group of query heads.
-struct Scores {
-  at::Tensor weights_GTS;  // softmax, fp32
-  at::Tensor slope_GTS;    // derivative of the soft cap; undefined without one
-};
-
-at::Tensor forbidden_TS(int64_t tokens, int64_t keys, int64_t window, const at::Device& device) {
-  const auto options = at::TensorOptions().dtype(at::kLong).device(device);
-  const at::Tensor query = at::arange(keys - tokens, keys, options).unsqueeze(1);
-  const at::Tensor key = at::arange(keys, options).unsqueeze(0);
-  at::Tensor forbidden = key > query;
-  if (window > 0) forbidden = forbidden.logical_or(key <= query - window);
-  return forbidden;
-}
-
-Scores composed_scores(const at::Tensor& q_GTH, const at::Tensor& k_SH,
-                       const AttentionOptions& options, const at::Tensor& forbidden) {
-  Scores result;
-  at::Tensor scores = at::matmul(q_GTH, k_SH.t()).mul_(options.scale);
-  if (options.softcap > 0) {
-    const at::Tensor tanh = at::tanh(scores / options.softcap);
-    result.slope_GTS = 1 - tanh.square();
-    scores = tanh * options.softcap;
-  }
-  result.weights_GTS = at::softmax(scores.masked_fill_(forbidden, -INFINITY), -1);
-  return result;
-}
-
-// Calls body(b, k, q_GTH, k_SH, v_SH) in fp32 for every key/value head.
-template <class Body>
-void for_each_kv_head(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH, const at::Tensor& v_BSKH,
-                      Body&& body) {
-  const int64_t kv_heads = k_BSKH.size(2), group = q_BTNH.size(2) / kv_heads;
-  for (int64_t b = 0; b < q_BTNH.size(0); ++b) {
-    for (int64_t k = 0; k < kv_heads; ++k) {
-      body(b, k, q_BTNH[b].narrow(1, k * group, group).transpose(0, 1).to(at::kFloat),
-           k_BSKH[b].select(1, k).to(at::kFloat), v_BSKH[b].select(1, k).to(at::kFloat));
-    }
-  }
-}
-
-at::Tensor composed_attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
-                              const at::Tensor& v_BSKH, const AttentionOptions& options) {
-  at::Tensor out_BTNH = at::empty(q_BTNH.sizes(), q_BTNH.options());
-  const int64_t group = q_BTNH.size(2) / k_BSKH.size(2);
-  const at::Tensor forbidden =
-      forbidden_TS(q_BTNH.size(1), k_BSKH.size(1), options.window, q_BTNH.device());
-  for_each_kv_head(q_BTNH, k_BSKH, v_BSKH,
-                   [&](int64_t b, int64_t k, const at::Tensor& q_GTH, const at::Tensor& k_SH,
-                       const at::Tensor& v_SH) {
-                     const Scores scores = composed_scores(q_GTH, k_SH, options, forbidden);
-                     out_BTNH[b]
-                         .narrow(1, k * group, group)
-                         .copy_(at::matmul(scores.weights_GTS, v_SH).transpose(0, 1));
-                   });
-  return out_BTNH;
-}
-
-AttentionGradients composed_backward(const at::Tensor& q_BTNH, const at::Tensor& k_BTKH,
-                                     const at::Tensor& v_BTKH, const at::Tensor& dout_BTNH,
-                                     const AttentionOptions& options) {
-  AttentionGradients gradients{at::empty(q_BTNH.sizes(), q_BTNH.options()),
-                               at::empty(k_BTKH.sizes(), k_BTKH.options()),
-                               at::empty(v_BTKH.sizes(), v_BTKH.options())};
-  const int64_t group = q_BTNH.size(2) / k_BTKH.size(2);
-  const at::Tensor forbidden =
-      forbidden_TS(q_BTNH.size(1), k_BTKH.size(1), options.window, q_BTNH.device());
-  for_each_kv_head(
-      q_BTNH, k_BTKH, v_BTKH,
-      [&](int64_t b, int64_t k, const at::Tensor& q_GTH, const at::Tensor& k_SH,
-          const at::Tensor& v_SH) {
-        const Scores scores = composed_scores(q_GTH, k_SH, options, forbidden);
-        const at::Tensor dout_GTH =
-            dout_BTNH[b].narrow(1, k * group, group).transpose(0, 1).to(at::kFloat);
-        const at::Tensor dweights = at::matmul(dout_GTH, v_SH.t());
-        at::Tensor dscores = scores.weights_GTS *
-                             (dweights - (dweights * scores.weights_GTS).sum(-1, /*keepdim=*/true));
-        if (scores.slope_GTS.defined()) dscores.mul_(scores.slope_GTS);
-        dscores.mul_(options.scale);
-        gradients.dq_BTNH[b]
-            .narrow(1, k * group, group)
-            .copy_(at::matmul(dscores, k_SH).transpose(0, 1));
-        gradients.dk_BTKH[b].select(1, k).copy_(at::matmul(dscores.transpose(1, 2), q_GTH).sum(0));
-        gradients.dv_BTKH[b].select(1, k).copy_(
-            at::matmul(scores.weights_GTS.transpose(1, 2), dout_GTH).sum(0));
-      });
-  return gradients;
-}
-
-bool is_plain(int64_t tokens, int64_t keys, const AttentionOptions& options) {
-  return options.softcap == 0 && (options.window == 0 || options.window >= keys) &&
-         (tokens == keys);
-}
-
-}  // namespace
 
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
   const trace::Span span("attention");
-  if (!is_plain(q_BTNH.size(1), k_BSKH.size(1), options) || !q_BTNH.device().is_cpu()) {
-    return {composed_attention(q_BTNH, k_BSKH, v_BSKH, options), {}};
-  }
-  const int64_t num_heads = q_BTNH.size(2);
-  const auto [out_BNTH, log_sum_BNT] = at::_scaled_dot_product_flash_attention_for_cpu(
-      q_BTNH.transpose(1, 2), per_query_head(k_BSKH, num_heads), per_query_head(v_BSKH, num_heads),
-      /*dropout_p=*/0.0, /*is_causal=*/true, /*attn_mask=*/std::nullopt, options.scale);
-  return {out_BNTH.transpose(1, 2), log_sum_BNT};
+  if (q_BTNH.device().is_cpu()) return blocked::attention(q_BTNH, k_BSKH, v_BSKH, options);
+  return composed::attention(q_BTNH, k_BSKH, v_BSKH, options);
 }
 
 AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor& k_BTKH,
@@ -136,16 +18,9 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
                                       const at::Tensor& dout_BTNH,
                                       const AttentionOptions& options) {
   const trace::Span span("attention backward");
-  if (!forward.log_sum_BNT.defined())
-    return composed_backward(q_BTNH, k_BTKH, v_BTKH, dout_BTNH, options);
-  const int64_t num_heads = q_BTNH.size(2), num_kv_heads = k_BTKH.size(2);
-  const auto [dq_BNTH, dk_BNTH, dv_BNTH] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      dout_BTNH.transpose(1, 2), q_BTNH.transpose(1, 2), per_query_head(k_BTKH, num_heads),
-      per_query_head(v_BTKH, num_heads), forward.out_BTNH.transpose(1, 2), forward.log_sum_BNT,
-      /*dropout_p=*/0.0,
-      /*is_causal=*/true, /*attn_mask=*/std::nullopt, options.scale);
-  return {dq_BNTH.transpose(1, 2), sum_over_group(dk_BNTH, num_kv_heads),
-          sum_over_group(dv_BNTH, num_kv_heads)};
+  if (q_BTNH.device().is_cpu())
+    return blocked::attention_backward(q_BTNH, k_BTKH, v_BTKH, forward, dout_BTNH, options);
+  return composed::attention_backward(q_BTNH, k_BTKH, v_BTKH, dout_BTNH, options);
 }
 
 }  // namespace lora_dist::ops

@@ -1,8 +1,7 @@
 // Causal self-attention, forward and backward.
 //
-// Plain cases (no window inside the sequence, no soft cap) go to LibTorch's flash kernel; the
-// others are composed per head group, so that at most one (T, T) matrix of scores per group is
-// alive.
+// On the CPU block by block (blocked_attention); on other devices composed of LibTorch operations
+// per head group, so that at most one (T, T) matrix of scores per group is alive.
 //
 // Shapes: B sequences, T tokens, S keys (past + T), N query heads, K key/value heads, H head width.
 #pragma once
@@ -17,7 +16,7 @@ struct AttentionOptions {
 
 struct AttentionResult {
   at::Tensor out_BTNH;
-  at::Tensor log_sum_BNT;  // fp32; undefined where the composed path needs none
+  at::Tensor log_sum_BNT;  // fp32; undefined on the composed path, which needs none
 };
 
 /// Position t of the queries is position S - T + t of the keys.

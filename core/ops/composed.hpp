@@ -2,6 +2,7 @@
 // kernels are tested against.
 #pragma once
 
+#include "core/ops/attention.hpp"
 #include "core/ops/ops.hpp"
 
 namespace lora_dist::ops::composed {
@@ -16,5 +17,12 @@ void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
                     const at::Tensor& dy_NF);
 double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
                      bool gradient);
+
+/// As ops::attention and ops::attention_backward; keeps no sums for the backward.
+AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
+                          const at::Tensor& v_BSKH, const AttentionOptions& options);
+AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor& k_BTKH,
+                                      const at::Tensor& v_BTKH, const at::Tensor& dout_BTNH,
+                                      const AttentionOptions& options);
 
 }  // namespace lora_dist::ops::composed

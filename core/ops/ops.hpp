@@ -65,6 +65,9 @@ void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& wei
 /// gradient_OI (fp32) += dy^T x.
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI);
 
+/// The number format in which activations of `compute` are multiplied on `device`: fp32 on a CPU
+/// without bf16 units, where LibTorch multiplies bf16 ten times slower.
+at::ScalarType product_dtype(at::ScalarType compute, at::Device device);
 /// `weight` in the dtype that products with activations of `compute` use; the weight itself where
 /// nothing has to change.
 at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute);

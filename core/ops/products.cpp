@@ -11,11 +11,8 @@
 namespace lora_dist::ops {
 namespace {
 
-// The dtype in which activations of `compute` are multiplied: bf16 on a CPU without bf16 units is
-// ten times slower than fp32 (LibTorch falls back to scalar code there), so products widen.
 at::ScalarType product_dtype(const at::Tensor& x) {
-  if (!x.device().is_cpu()) return x.scalar_type();
-  return x.scalar_type() == at::kBFloat16 && !has_fast_bf16() ? at::kFloat : x.scalar_type();
+  return ops::product_dtype(x.scalar_type(), x.device());
 }
 
 at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
@@ -42,9 +39,12 @@ bool has_fast_bf16() {
 #endif
 }
 
+at::ScalarType product_dtype(at::ScalarType compute, at::Device device) {
+  return device.is_cpu() && compute == at::kBFloat16 && !has_fast_bf16() ? at::kFloat : compute;
+}
+
 at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute) {
-  const at::Tensor probe = at::empty({0}, weight.options().dtype(compute));
-  return weight.to(product_dtype(probe));
+  return weight.to(product_dtype(compute, weight.device()));
 }
 
 at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {

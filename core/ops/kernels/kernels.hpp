@@ -53,6 +53,23 @@ struct Table {
   /// y = x * keep / (1 - p), keep drawn per element from the stream.
   void (*dropout)(Element, const void* x, void* y, float p, DropoutStream, int64_t first,
                   int64_t last, int64_t width);
+  /// Rows of attention weights (fp32, `width` apart, fp32 only): scores become
+  /// softmax(cap(scale * scores)) over the columns [first[row], last[row]) and 0 elsewhere.
+  /// cap(s) = softcap * tanh(s / softcap) with softcap > 0, else s. log_sums[row] is the logarithm
+  /// of the softmax's denominator.
+  void (*attention_weights)(float* scores, float scale, float softcap, const int64_t* first,
+                            const int64_t* last, float* log_sums, int64_t rows, int64_t width);
+  /// The same weights again from the scores and `log_sums`. `slopes` (null without softcap)
+  /// receives the derivative of cap.
+  void (*attention_weights_again)(float* scores, float scale, float softcap, const int64_t* first,
+                                  const int64_t* last, const float* log_sums, float* slopes,
+                                  int64_t rows, int64_t width);
+  /// Replaces the gradients of the weights by those of the scores before `scale`:
+  /// weights * (dweights - dot(out, dout)) * slopes * scale. Rows of out and dout are strided.
+  void (*attention_score_gradient)(const float* weights, float* dweights, const float* slopes,
+                                   const float* out, int64_t out_stride, const float* dout,
+                                   int64_t dout_stride, int64_t head_dim, float scale, int64_t rows,
+                                   int64_t width);
   /// Sum of squares of one block of fp32 values, in fp64.
   double (*sum_of_squares)(const float* x, int64_t count);
 };

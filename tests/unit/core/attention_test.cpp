@@ -3,7 +3,10 @@
 #include "core/ops/attention.hpp"
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+
+#include "core/ops/composed.hpp"
 
 namespace lora_dist {
 namespace {
@@ -32,20 +35,83 @@ at::Tensor textbook(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 
 class EveryAttention : public testing::TestWithParam<ops::AttentionOptions> {};
 
-TEST_P(EveryAttention, GivesTheTextbookResultAndGradient) {
-  const at::Tensor q = pattern({2, 9, 4, 8}, 1), k = pattern({2, 9, 2, 8}, 2),
-                   v = pattern({2, 9, 2, 8}, 3), dout = pattern({2, 9, 4, 8}, 4);
-  at::Tensor q_leaf = q.clone().set_requires_grad(true), k_leaf = k.clone().set_requires_grad(true),
-             v_leaf = v.clone().set_requires_grad(true);
-  const at::Tensor wanted = textbook(q_leaf, k_leaf, v_leaf, GetParam());
-  (wanted * dout).sum().backward();
+struct Sides {
+  at::Tensor q, k, v, dout;
+  at::Tensor out, dq, dk, dv;  // wanted, by autograd
+};
 
-  const ops::AttentionResult got = ops::attention(q, k, v, GetParam());
-  EXPECT_LT((got.out_BTNH - wanted.detach()).abs().max().item<float>(), 1e-5);
-  const ops::AttentionGradients gradients = ops::attention_backward(q, k, v, got, dout, GetParam());
-  EXPECT_LT((gradients.dq_BTNH - q_leaf.grad()).abs().max().item<float>(), 1e-5);
-  EXPECT_LT((gradients.dk_BTKH - k_leaf.grad()).abs().max().item<float>(), 1e-5);
-  EXPECT_LT((gradients.dv_BTKH - v_leaf.grad()).abs().max().item<float>(), 1e-5);
+// 9 tokens are one block of rows, 300 are three.
+Sides textbook_sides(int64_t tokens, const ops::AttentionOptions& options) {
+  Sides sides{.q = pattern({2, tokens, 4, 8}, 1),
+              .k = pattern({2, tokens, 2, 8}, 2),
+              .v = pattern({2, tokens, 2, 8}, 3),
+              .dout = pattern({2, tokens, 4, 8}, 4)};
+  at::Tensor q = sides.q.clone().set_requires_grad(true),
+             k = sides.k.clone().set_requires_grad(true),
+             v = sides.v.clone().set_requires_grad(true);
+  const at::Tensor out = textbook(q, k, v, options);
+  (out * sides.dout).sum().backward();
+  sides.out = out.detach();
+  sides.dq = q.grad(), sides.dk = k.grad(), sides.dv = v.grad();
+  return sides;
+}
+
+double largest_difference(const at::Tensor& got, const at::Tensor& wanted) {
+  return (got.to(at::kFloat) - wanted).abs().max().item<double>();
+}
+
+TEST_P(EveryAttention, GivesTheTextbookResultAndGradient) {
+  for (const int64_t tokens : {9, 300}) {
+    const Sides sides = textbook_sides(tokens, GetParam());
+    const ops::AttentionResult got = ops::attention(sides.q, sides.k, sides.v, GetParam());
+    EXPECT_LT(largest_difference(got.out_BTNH, sides.out), 1e-5);
+    const ops::AttentionGradients gradients =
+        ops::attention_backward(sides.q, sides.k, sides.v, got, sides.dout, GetParam());
+    EXPECT_LT(largest_difference(gradients.dq_BTNH, sides.dq), 1e-5);
+    EXPECT_LT(largest_difference(gradients.dk_BTKH, sides.dk), 3e-5);
+    EXPECT_LT(largest_difference(gradients.dv_BTKH, sides.dv), 3e-5);
+  }
+}
+
+TEST_P(EveryAttention, IsTheSameComposedOfLibraryOperations) {
+  const Sides sides = textbook_sides(300, GetParam());
+  const at::Tensor out = ops::composed::attention(sides.q, sides.k, sides.v, GetParam()).out_BTNH;
+  EXPECT_LT(largest_difference(out, sides.out), 1e-5);
+  const ops::AttentionGradients gradients =
+      ops::composed::attention_backward(sides.q, sides.k, sides.v, sides.dout, GetParam());
+  EXPECT_LT(largest_difference(gradients.dq_BTNH, sides.dq), 1e-5);
+  EXPECT_LT(largest_difference(gradients.dk_BTKH, sides.dk), 3e-5);
+  EXPECT_LT(largest_difference(gradients.dv_BTKH, sides.dv), 3e-5);
+}
+
+TEST_P(EveryAttention, RoundsToBf16OnlyAtItsEnds) {
+  const Sides sides = textbook_sides(300, GetParam());
+  const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+  const ops::AttentionResult got =
+      ops::attention(half(sides.q), half(sides.k), half(sides.v), GetParam());
+  EXPECT_EQ(got.out_BTNH.scalar_type(), at::kBFloat16);
+  EXPECT_LT(largest_difference(got.out_BTNH, sides.out), 1e-2);
+  const ops::AttentionGradients gradients = ops::attention_backward(
+      half(sides.q), half(sides.k), half(sides.v), got, half(sides.dout), GetParam());
+  EXPECT_LT(largest_difference(gradients.dq_BTNH, sides.dq), 2e-2);
+  EXPECT_LT(largest_difference(gradients.dk_BTKH, sides.dk) / sides.dk.abs().max().item<double>(),
+            2e-2);
+}
+
+TEST_P(EveryAttention, GivesTheSameBitsForOneThreadAndTwo) {
+  const Sides sides = textbook_sides(300, GetParam());
+  const int threads = at::get_num_threads();
+  std::vector<at::Tensor> results;
+  for (const int num_threads : {1, 2}) {
+    at::set_num_threads(num_threads);
+    const ops::AttentionResult out = ops::attention(sides.q, sides.k, sides.v, GetParam());
+    const ops::AttentionGradients gradients =
+        ops::attention_backward(sides.q, sides.k, sides.v, out, sides.dout, GetParam());
+    results.push_back(at::cat({out.out_BTNH.flatten(), gradients.dq_BTNH.flatten(),
+                               gradients.dk_BTKH.flatten(), gradients.dv_BTKH.flatten()}));
+  }
+  at::set_num_threads(threads);
+  EXPECT_TRUE(at::equal(results[0], results[1]));
 }
 
 TEST_P(EveryAttention, LetsNewTokensSeeThePastOnes) {
