@@ -210,7 +210,7 @@ struct StepsConfig {
     field("warmup_ratio", warmup_ratio, in_range(0, 1), "warm-up as a share of all steps");
     field("optimizer", optimizer,
           one_of({"adamw", "adamw8bit", "lion", "sgd"},
-                 {"adamw8bit", "lion", "sgd", "adafactor", "prodigy", "dadapt"}),
+                 {"lion", "sgd", "adafactor", "prodigy", "dadapt"}),
           "update rule");
     field("weight_decay", weight_decay, at_least(0), "decoupled weight decay");
     field("adam_beta1", adam_beta1, below_from(0, 1), "decay of the first moment");

@@ -3,8 +3,8 @@
 // Source  Loshchilov and Hutter 2019, algorithm 2; the same arithmetic as
 // torch.optim.AdamW(fused=True).
 
-#include "core/error.hpp"
 #include "core/optimizers/optimizer.hpp"
+#include "core/optimizers/optimizer_state.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist {
@@ -35,21 +35,8 @@ class AdamW final : public Optimizer {
   }
 
   void restore(const NamedTensors& state, const std::string& where) override {
-    const std::map<std::string, at::Tensor> given(state.begin(), state.end());
-    for (auto& [name, target] : {std::pair<const char*, at::Tensor&>{"exp_avg", exp_avg_},
-                                 {"exp_avg_sq", exp_avg_sq_},
-                                 {"step", num_updates_}}) {
-      const auto found = given.find(name);
-      if (found == given.end() || found->second.sizes() != target.sizes()) {
-        throw ModelError(
-            {.where = where,
-             .found = fmt::format("optimizer state '{}' {}", name,
-                                  found == given.end() ? "is missing" : "has another shape"),
-             .expected = fmt::format("{} values", target.numel()),
-             .fix = "resume with the same optimizer, lora_rank and target_modules"});
-      }
-      target.copy_(found->second);
-    }
+    restore_tensors(
+        state, {{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}, {"step", num_updates_}}, where);
   }
 
  private:

@@ -91,8 +91,8 @@ const std::vector<Exhibit> kExhibits = {
     {"feature_of_later", at_line(2, "enable_bucket: true"),
      "c.yaml:2: enable_bucket true is not available yet (Stable Diffusion training); leave the "
      "key out"},
-    {"optimizer_of_later", at_line(2, "optim: paged_adamw_8bit"),
-     "c.yaml:2: optim 'paged_adamw_8bit' is not available yet; use adamw"},
+    {"optimizer_of_later", at_line(2, "optim: adafactor"),
+     "c.yaml:2: optim 'adafactor' is not available yet; use adamw or adamw8bit"},
     {"key_of_later", at_line(2, "neftune_noise_alpha: 5"),
      "c.yaml:2: neftune_noise_alpha is not available yet; leave it out"},
     {"missing_key", "output_dir: out\nbase_model: base\n",

@@ -217,7 +217,7 @@ TEST(ParseConfig, RefusesLaterFeaturesOnlyWhenTheyAreAskedFor) {
   EXPECT_EQ(error_of("quantization: nf5"),
             "c.yaml:1: quantization 'nf5'; did you mean 'nf4'? known: none, nf4, int8");
   EXPECT_EQ(error_of("optimizer: prodigy"),
-            "c.yaml:1: optimizer 'prodigy' is not available yet; use adamw");
+            "c.yaml:1: optimizer 'prodigy' is not available yet; use adamw or adamw8bit");
   EXPECT_THAT(error_of("report_to: [tensorboard, wandb]"),
               HasSubstr("report_to 'wandb' is not available yet"));
 }

@@ -60,5 +60,66 @@ TEST(AdamW, TakesTheStepOfTheFormula) {
   EXPECT_NEAR(params.item<float>(), value, 1e-6);
 }
 
+// A block whose values are one magnitude is stored without loss, so AdamW's own formula holds.
+TEST(AdamW8bit, TakesTheStepOfTheFormulaWhereItsBlocksHoldOneValue) {
+  const at::Tensor params = at::full({300}, 2.0f);
+  const auto optimizer = optimizers().at("adamw8bit")({params, {}});
+  double value = 2, m = 0, v = 0;
+  for (int step = 1; step <= 3; ++step) {
+    const double gradient = 0.3 * step, rate = 0.05;
+    optimizer->step(at::full({300}, static_cast<float>(gradient)), rate);
+    m = 0.9 * m + 0.1 * gradient;
+    v = 0.999 * v + 0.001 * gradient * gradient;
+    value -= rate * (m / (1 - std::pow(0.9, step))) /
+             (std::sqrt(v / (1 - std::pow(0.999, step))) + 1e-8);
+  }
+  EXPECT_LT((params - value).abs().max().item<float>(), 1e-5);
+}
+
+// The table of bitsandbytes' create_dynamic_map: with the largest value 1, its neighbours are the
+// centres of 64 intervals of [0.1, 1].
+TEST(AdamW8bit, StoresTheNearestValueOfTheDynamicTable) {
+  at::Tensor gradient = at::zeros({256});
+  gradient[0] = 1.0f, gradient[1] = 0.5f, gradient[2] = -0.5f, gradient[3] = 1e-9f;
+  const auto optimizer = optimizers().at("adamw8bit")({at::zeros({256}), {}});
+  optimizer->step(gradient, 0.1);
+  const NamedTensors tensors = optimizer->state();
+  const std::map<std::string, at::Tensor> state(tensors.begin(), tensors.end());
+  EXPECT_FLOAT_EQ(state.at("exp_avg_scales")[0].item<float>(), 0.1f);
+  const at::Tensor codes = state.at("exp_avg");
+  // Ascending: 127 negative values, 0, 127 positive ones, 1. In [0.1, 1] the interval of 0.5 has
+  // number floor(0.4 / 0.9 * 64) = 28 of 64, above 63 smaller positive values.
+  EXPECT_EQ(codes[0].item<int>(), 255);
+  EXPECT_EQ(codes[1].item<int>(), 127 + 1 + 63 + 28);
+  EXPECT_EQ(codes[2].item<int>(), 126 - 63 - 28);
+  EXPECT_EQ(codes[3].item<int>(), 127);
+  EXPECT_EQ(codes[4].item<int>(), 127);
+}
+
+TEST(AdamW8bit, KeepsAQuarterOfAdamWsState) {
+  const auto bytes = [](std::string_view name) {
+    size_t sum = 0;
+    for (const auto& [key, tensor] : optimizers().at(name)({at::zeros({4096}), {}})->state())
+      sum += tensor.nbytes();
+    return static_cast<double>(sum);
+  };
+  EXPECT_LT(bytes("adamw8bit") / bytes("adamw"), 0.26);
+}
+
+TEST(AdamW8bit, EndsNearAdamWOnANoisySlope) {
+  const at::Tensor target = at::sin(at::arange(1024, at::kFloat));
+  std::vector<double> distances;
+  for (const char* name : {"adamw", "adamw8bit"}) {
+    const at::Tensor params = at::zeros({1024});
+    const auto optimizer = optimizers().at(name)({params, {}});
+    for (int step = 0; step < 200; ++step) {
+      const at::Tensor noise = at::sin(at::arange(1024, at::kFloat) * (step + 2)) * 0.3;
+      optimizer->step(params - target + noise, 0.02);
+    }
+    distances.push_back((params - target).abs().mean().item<double>());
+  }
+  EXPECT_LT(distances[1], distances[0] + 0.01);
+}
+
 }  // namespace
 }  // namespace lora_dist
