@@ -27,19 +27,40 @@ int64_t adapter_parameters(const PlanRequest& request, const std::vector<WeightR
   return total;
 }
 
-// What a block keeps for its backward, and what works at once inside one block (performance 3.4).
-int64_t activation_bytes(const PlanRequest& request) {
-  const DecoderSpec& spec = request.spec;
-  const int64_t d = spec.hidden_size, q = spec.query_width(), kv = spec.kv_width(),
-                f = spec.intermediate_size;
-  const int64_t rows = request.batch_size * request.tokens;
-  const int64_t kept =
-      (2 * d + 2 * q + 2 * kv + 2 * f) * request.compute_bytes + 4 * spec.num_heads;
-  const int64_t working = (6 * d + 6 * q + 2 * f) * request.compute_bytes;
-  const int64_t blocks = request.recompute_blocks
-                             ? spec.num_layers * d * request.compute_bytes + kept
-                             : spec.num_layers * kept;
-  return rows * (blocks + working);
+int64_t lowest_adapted_layer(const PlanRequest& request) {
+  const std::string prefix = "model.layers.";
+  int64_t lowest = request.spec.num_layers;
+  for (const std::string& target : request.targets) {
+    if (target.starts_with(prefix))
+      lowest = std::min<int64_t>(lowest, std::stoll(target.substr(prefix.size())));
+  }
+  return lowest;
+}
+
+int64_t largest_rank(const AdapterConfig& adapter) {
+  auto largest = static_cast<double>(adapter.lora_rank);
+  for (const auto& [pattern, rank] : adapter.rank_pattern) largest = std::max(largest, rank);
+  return static_cast<int64_t>(largest);
+}
+
+MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_parameters) {
+  const auto world_size = static_cast<int64_t>(request.ranks.host_of.size());
+  return {.spec = request.spec,
+          .trainable_parameters = trainable_parameters,
+          .lowest_adapted_layer = lowest_adapted_layer(request),
+          .largest_rank = largest_rank(request.adapter),
+          .drops_inputs = request.adapter.lora_dropout > 0,
+          .batch_size = request.batch_size,
+          .tokens = request.tokens,
+          .slots_of_rank = (request.slots_per_step + world_size - 1) / world_size,
+          .world_size = world_size,
+          .compute_bytes = request.compute_bytes,
+          .product_bytes = request.product_bytes,
+          .stored_bytes = request.stored_bytes,
+          .base_file_bytes = request.base_file_bytes,
+          .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,
+          .recompute_blocks = request.recompute_blocks,
+          .saves_checkpoints = request.saves_checkpoints};
 }
 
 // The adapter's gradient, and the losses of the slots with the request to stop behind them.
@@ -61,23 +82,8 @@ RunPlan plan_run(const PlanRequest& request) {
   for (const WeightRow& row : rows) plan.base_parameters += product_of(row.shape);
   plan.trainable_parameters = adapter_parameters(request, rows);
 
-  const int64_t p = plan.trainable_parameters;
-  int64_t largest_weight = 0;
-  for (const WeightRow& row : rows)
-    largest_weight = std::max(largest_weight, product_of(row.shape));
-  constexpr int64_t kProgramBytes = int64_t{220}
-                                    << 20;  // libraries and heap, measured for a tiny base
-  constexpr int64_t kLogitBytes = int64_t{64} << 20;
-  plan.memory.weights = request.base_file_bytes;
-  plan.memory.adapter =
-      p * (4 + 4 + 4) +
-      p * request.compute_bytes;  // values, gradient twice (slot and sum), compute copy
-  if (request.ranks.host_of.size() > 1) plan.memory.adapter += p * (4 + 4);  // sums of the peers
-  plan.memory.optimizer = 8 * p;
-  plan.memory.activations = activation_bytes(request);
-  plan.memory.other = kProgramBytes + kLogitBytes + largest_weight * 4;
-
-  const SentBytes sent = bytes_of_a_step(request, p);
+  plan.memory = plan_memory(memory_request(request, plan.trainable_parameters));
+  const SentBytes sent = bytes_of_a_step(request, plan.trainable_parameters);
   plan.comm_bytes_per_step = sent.total();
   plan.comm_bytes_inter_node_per_step = sent.other_host;
   return plan;

@@ -1,7 +1,7 @@
 // What a run will cost, computed before anything is allocated: parameters, memory of a rank, steps,
 // bytes on the wire.
 //
-// Source  the cost model of docs/performance.md; first version, for the CPU path of this build.
+// For the CPU path of this build; memory is memory_plan.hpp's.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "core/config.hpp"
 #include "core/host_layout.hpp"
+#include "core/memory_plan.hpp"
 #include "core/models/decoder_spec.hpp"
 
 namespace lora_dist {
@@ -20,20 +21,15 @@ struct PlanRequest {
   AdapterConfig adapter;
   int64_t batch_size = 4, tokens = 512;  // of a micro-batch; tokens is the longest sequence
   int64_t compute_bytes = 4;             // of an activation
+  int64_t product_bytes = 4;             // of the numbers that are multiplied
+  int64_t stored_bytes = 2;              // of a weight in its file
   int64_t base_file_bytes = 0;
+  std::string optimizer = "adamw";
   bool recompute_blocks = false;
+  bool saves_checkpoints = true;
   HostLayout ranks = HostLayout::in_blocks(/*world_size=*/1, /*num_hosts=*/1);
   int64_t slots_per_step = 1;  // of all ranks
   bool deterministic = true;
-};
-
-struct MemoryPlan {
-  int64_t weights = 0;  // mapped, shared by the ranks of a host
-  int64_t adapter = 0;  // fp32 values, gradient and the compute copy
-  int64_t optimizer = 0;
-  int64_t activations = 0;
-  int64_t other = 0;  // program, libraries, conversion and logit buffers
-  int64_t total() const { return weights + adapter + optimizer + activations + other; }
 };
 
 struct RunPlan {

@@ -1,6 +1,5 @@
 // lora-dist plan: parameters, memory of a rank, bytes on the wire and steps, before anything is
 // allocated.
-#include "core/plan.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +13,7 @@
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
-#include "launcher/run/base_model.hpp"
+#include "launcher/run/plan_request.hpp"
 
 namespace lora_dist {
 namespace {
@@ -49,19 +48,13 @@ class PlanCommand final : public Command {
     const std::string& base = config.model.base_model;
     const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     const std::unique_ptr<WeightSource> files = open_base_weights(base);
-    const PlanRequest request{
-        .spec = spec,
-        .targets = match_targets(linear_modules(spec), config.adapter.target_modules,
-                                 config.adapter.exclude_modules, spec.model_type),
-        .adapter = config.adapter,
-        .batch_size = config.steps.batch_size,
-        .tokens = config.data.max_seq_length,
-        .compute_bytes = compute_dtype(config.model.dtype, at::kCPU) == at::kFloat ? 4 : 2,
-        .base_file_bytes = stored_bytes(*files),
-        .recompute_blocks = config.steps.gradient_checkpointing == "true",
-        .ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_)),
-        .slots_per_step = slots_per_step(config, num_ranks_),
-        .deterministic = config.distribution.deterministic};
+    PlanRequest request =
+        plan_request(config, spec, *files,
+                     match_targets(linear_modules(spec), config.adapter.target_modules,
+                                   config.adapter.exclude_modules, spec.model_type),
+                     config.data.max_seq_length, at::kCPU);
+    request.ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_));
+    request.slots_per_step = slots_per_step(config, num_ranks_);
     const RunPlan plan = plan_run(request);
     const int64_t steps = num_steps(config);
     if (json_) {

@@ -14,7 +14,6 @@
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "core/plan.hpp"
 #include "core/sha256.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
@@ -24,6 +23,7 @@
 #include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/memory.hpp"
+#include "launcher/run/plan_request.hpp"
 #include "launcher/run/resume.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/run_folder.hpp"
@@ -201,11 +201,11 @@ class Run {
 
   void make_adapter() {
     recompute_blocks_ = config_.steps.gradient_checkpointing == "true";
-    plan_ = plan_run(plan_request());
+    plan_ = plan_run(request_plan());
     if (config_.steps.gradient_checkpointing == "auto" &&
         plan_.memory.total() > available_memory_bytes(world_info_.local_world_size)) {
       recompute_blocks_ = true;
-      plan_ = plan_run(plan_request());
+      plan_ = plan_run(request_plan());
     }
     base_.decoder->set_recompute_blocks(recompute_blocks_);
     adapter_ = adapters().at("lora")({.linears = base_.decoder->linears(),
@@ -215,19 +215,15 @@ class Run {
                                       .device = base_.decoder->options().device});
   }
 
-  PlanRequest plan_request() const {
+  PlanRequest request_plan() const {
     const std::vector<int32_t>& lengths = data_.train->lengths();
-    return {.spec = base_.decoder->spec(),
-            .targets = targets_,
-            .adapter = config_.adapter,
-            .batch_size = config_.steps.batch_size,
-            .tokens = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()),
-            .compute_bytes = base_.decoder->options().compute == at::kFloat ? 4 : 2,
-            .base_file_bytes = stored_bytes(*base_.files),
-            .recompute_blocks = recompute_blocks_,
-            .ranks = HostLayout::of(communicator_->hosts()),
-            .slots_per_step = data_.slots_per_step,
-            .deterministic = config_.distribution.deterministic};
+    const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+    PlanRequest request = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
+                                       longest, base_.decoder->options().device);
+    request.recompute_blocks = recompute_blocks_;
+    request.ranks = HostLayout::of(communicator_->hosts());
+    request.slots_per_step = data_.slots_per_step;
+    return request;
   }
 
   // Names, dtypes, shapes, and some bytes from the middle of every weight: which model this is, and

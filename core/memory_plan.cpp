@@ -1,0 +1,110 @@
+#include "core/memory_plan.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include "core/models/decoder.hpp"
+
+namespace lora_dist {
+namespace {
+
+// Measured on a base that is next to nothing (bench/plan_memory.py): code and data of the
+// libraries, the tokenizer, the heap of the start.
+constexpr int64_t kProgramBytes = int64_t{165} << 20;
+
+/// Sizes of one micro-batch, in bytes.
+class MicroBatch {
+ public:
+  explicit MicroBatch(const MemoryRequest& request)
+      : request_(request),
+        spec_(request.spec),
+        rows_(request.batch_size * request.tokens),
+        d_(activation(spec_.hidden_size)),
+        q_(activation(spec_.query_width())),
+        kv_(activation(spec_.kv_width())),
+        f_(activation(spec_.intermediate_size)) {}
+
+  /// At the peak of forward and backward.
+  int64_t peak() const {
+    const int64_t num_kept = spec_.num_layers - request_.lowest_adapted_layer;
+    const int64_t kept = request_.recompute_blocks ? num_kept * d_ : num_kept * kept_by_block();
+    // A block that is rebuilt has all of its own beside the others' inputs.
+    const int64_t block = block_backward() + (request_.recompute_blocks ? kept_by_block() : 0);
+    return kept + d_ + std::max({block, block_forward(), head()});
+  }
+
+ private:
+  int64_t activation(int64_t width) const { return rows_ * width * request_.compute_bytes; }
+  int64_t low_rank() const { return 2 * activation(request_.largest_rank); }
+  /// x and y of a product in the number format that is multiplied, where it is another one.
+  int64_t converted(int64_t bytes) const {
+    if (request_.product_bytes == request_.compute_bytes) return 0;
+    return bytes * request_.product_bytes / request_.compute_bytes;
+  }
+
+  // BlockActivations of core/models/decoder_block.hpp; the input is the output of the block before.
+  int64_t kept_by_block() const {
+    int64_t bytes = 2 * d_ + 2 * q_ + 2 * kv_ + 2 * f_ + 4 * rows_ * spec_.num_heads;
+    if (spec_.query_key_norm) bytes += q_ + kv_;
+    if (spec_.sandwich_norms) bytes += 2 * d_;
+    return bytes;
+  }
+
+  // The gated product and what follows from it; the dropped copy of an adapter's input.
+  int64_t block_forward() const {
+    return f_ + d_ + (request_.drops_inputs ? f_ : 0) + low_rank() + converted(f_ + d_);
+  }
+
+  // down_proj's input made again, its gradient, then the gradients of gate and up in their place.
+  int64_t block_backward() const {
+    const int64_t mlp = 2 * f_ + (request_.drops_inputs ? f_ : 0) + converted(f_ + d_);
+    const int64_t attention = 2 * q_ + 2 * kv_ + 2 * d_ + (request_.drops_inputs ? d_ : 0);
+    return d_ + std::max(mlp, attention) + low_rank();
+  }
+
+  // Hidden states and their gradient, a chunk of logits, the head in the format of products.
+  int64_t head() const {
+    const int64_t row = spec_.vocab_size * request_.compute_bytes;
+    const int64_t chunk = logit_chunk_rows(rows_, row);
+    const int64_t head_bytes = spec_.vocab_size * spec_.hidden_size * request_.product_bytes;
+    return d_ + chunk * row + converted(chunk * row) +
+           (request_.stored_bytes == request_.product_bytes ? 0 : head_bytes);
+  }
+
+  const MemoryRequest& request_;
+  const DecoderSpec& spec_;
+  const int64_t rows_;
+  const int64_t d_, q_, kv_, f_;
+};
+
+/// Elements of the largest weight but for embedding and head, which are not widened in the buffer.
+int64_t largest_layer_weight(const DecoderSpec& spec) {
+  int64_t largest = 0;
+  for (const WeightRow& row : weight_rows(spec)) {
+    if (row.shape.size() == 2 && row.shape[0] != spec.vocab_size)
+      largest = std::max(largest, row.shape[0] * row.shape[1]);
+  }
+  return largest;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const MemoryRequest& request) {
+  const int64_t p = request.trainable_parameters;
+  // Partial sums of the tree over the slots of this rank, the slot's own gradient among them.
+  const int64_t num_sums = std::bit_width(static_cast<uint64_t>(request.slots_of_rank));
+  MemoryPlan plan;
+  plan.weights = request.base_file_bytes;
+  plan.adapter = 4 * p * (2 + num_sums);
+  if (request.compute_bytes != 4) plan.adapter += request.compute_bytes * p;
+  if (request.world_size > 1) plan.adapter += 8 * p;  // the exchange's rows
+  if (request.saves_checkpoints) plan.adapter += (4 + request.moment_bytes) * p;
+  plan.optimizer = request.moment_bytes * p;
+  plan.activations = MicroBatch(request).peak();
+  plan.other = kProgramBytes;
+  if (request.stored_bytes != request.product_bytes)
+    plan.other += largest_layer_weight(request.spec) * request.product_bytes;
+  return plan;
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,29 @@
+#include "launcher/run/plan_request.hpp"
+
+#include "core/ops/ops.hpp"
+#include "launcher/run/base_model.hpp"
+
+namespace lora_dist {
+
+PlanRequest plan_request(const Config& config, const DecoderSpec& spec, const WeightSource& files,
+                         std::vector<std::string> targets, int64_t tokens, at::Device device) {
+  const at::ScalarType compute = compute_dtype(config.model.dtype, device);
+  const auto bytes = [](at::ScalarType dtype) {
+    return static_cast<int64_t>(c10::elementSize(dtype));
+  };
+  return {.spec = spec,
+          .targets = std::move(targets),
+          .adapter = config.adapter,
+          .batch_size = config.steps.batch_size,
+          .tokens = tokens,
+          .compute_bytes = bytes(compute),
+          .product_bytes = bytes(ops::product_dtype(compute, device)),
+          .stored_bytes = files.weights().empty() ? 2 : bytes(files.weights().front().dtype),
+          .base_file_bytes = stored_bytes(files),
+          .optimizer = config.steps.optimizer,
+          .recompute_blocks = config.steps.gradient_checkpointing == "true",
+          .saves_checkpoints = config.state.save_steps > 0,
+          .deterministic = config.distribution.deterministic};
+}
+
+}  // namespace lora_dist
