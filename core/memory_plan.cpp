@@ -30,7 +30,7 @@ class MicroBatch {
     const int64_t kept = request_.recompute_blocks ? num_kept * d_ : num_kept * kept_by_block();
     // A block that is rebuilt has all of its own beside the others' inputs.
     const int64_t block = block_backward() + (request_.recompute_blocks ? kept_by_block() : 0);
-    return kept + d_ + std::max({block, block_forward(), head()});
+    return kept + d_ + buffers() + std::max({block, block_forward(), head()});
   }
 
  private:
@@ -62,14 +62,18 @@ class MicroBatch {
     return d_ + std::max(mlp, attention) + low_rank();
   }
 
-  // Hidden states and their gradient, a chunk of logits, the head in the format of products.
-  int64_t head() const {
-    const int64_t row = spec_.vocab_size * request_.compute_bytes;
-    const int64_t chunk = logit_chunk_rows(rows_, row);
+  // Kept by the decoder: a chunk of logits, and the head in the format of products.
+  int64_t buffers() const {
     const int64_t head_bytes = spec_.vocab_size * spec_.hidden_size * request_.product_bytes;
-    return d_ + chunk * row + converted(chunk * row) +
-           (request_.stored_bytes == request_.product_bytes ? 0 : head_bytes);
+    return chunk_bytes() + (request_.stored_bytes == request_.product_bytes ? 0 : head_bytes);
   }
+  int64_t chunk_bytes() const {
+    const int64_t row = spec_.vocab_size * request_.compute_bytes;
+    return logit_chunk_rows(rows_, row) * row;
+  }
+
+  // The gradient of the hidden states; the chunk once more where it is multiplied otherwise.
+  int64_t head() const { return d_ + converted(chunk_bytes()); }
 
   const MemoryRequest& request_;
   const DecoderSpec& spec_;

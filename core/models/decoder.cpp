@@ -120,16 +120,16 @@ ops::Rotation Decoder::rotation(int64_t first_position, int64_t tokens) {
 }
 
 double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N,
-                          at::Tensor* dhidden_ND) const {
+                          at::Tensor* dhidden_ND) {
   const trace::Span span("head");
   if (dhidden_ND) *dhidden_ND = at::zeros_like(hidden_ND);
   const at::Tensor rows = at::nonzero(labels_N != kIgnoredLabel).squeeze(1);
   if (rows.numel() == 0) return 0;
-  const at::Tensor weight_VD = ops::for_products(head().get(), options_.compute);
+  const at::Tensor weight_VD = ops::for_products(head().get(), options_.compute, head_buffer_);
   const int64_t chunk = logit_chunk_rows(
       rows.numel(), spec_.vocab_size * static_cast<int64_t>(hidden_ND.element_size()));
-  // One buffer for all chunks: freed and taken again, it would leave holes that do not fit it.
-  const at::Tensor logits = at::empty({chunk, spec_.vocab_size}, hidden_ND.options());
+  if (!logits_buffer_.defined() || logits_buffer_.size(0) < chunk)
+    logits_buffer_ = at::empty({chunk, spec_.vocab_size}, hidden_ND.options());
   double sum = 0;
   for (int64_t first = 0; first < rows.numel(); first += chunk) {
     const int64_t size = std::min(chunk, rows.numel() - first);
@@ -138,7 +138,7 @@ double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_
     at::Tensor inv_rms;
     const at::Tensor normed_CD =
         ops::rms_norm(x_CD, final_norm_, spec_.norm_offset, spec_.rms_norm_eps, inv_rms);
-    const at::Tensor logits_CV = logits.narrow(0, 0, size);
+    const at::Tensor logits_CV = logits_buffer_.narrow(0, 0, size);
     ops::product_into(logits_CV, normed_CD, weight_VD);
     sum += ops::cross_entropy(logits_CV, labels_N.index_select(0, index), spec_.logit_softcap,
                               dhidden_ND != nullptr);

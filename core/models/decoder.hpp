@@ -53,14 +53,16 @@ class Decoder {
   const FrozenWeight& head() const { return spec_.tied_embeddings ? embedding_ : head_; }
   /// Loss over rows with a label, in chunks; `dhidden_ND` (if not null) receives the gradient of
   /// all rows.
-  double head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N,
-                   at::Tensor* dhidden_ND) const;
+  double head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N, at::Tensor* dhidden_ND);
 
   DecoderSpec spec_;
   DecoderOptions options_;
   FrozenWeight embedding_, head_;
   at::Tensor final_norm_;  // (D), fp32
   std::vector<DecoderBlock> blocks_;
+  // The two largest temporaries, kept: taken and freed at the peak of every step, they would leave
+  // holes in the heap that do not fit them again.
+  at::Tensor head_buffer_, logits_buffer_;
   ops::Rotation rotation_table_;  // positions from 0, grown on demand
 };
 

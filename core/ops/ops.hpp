@@ -68,9 +68,9 @@ void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at
 /// The number format in which activations of `compute` are multiplied on `device`: fp32 on a CPU
 /// without bf16 units, where LibTorch multiplies bf16 ten times slower.
 at::ScalarType product_dtype(at::ScalarType compute, at::Device device);
-/// `weight` in the dtype that products with activations of `compute` use; the weight itself where
-/// nothing has to change.
-at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute);
+/// `weight` in the dtype that products with activations of `compute` use: the weight itself where
+/// nothing has to change, else a copy in `buffer`, which is made or grown as needed.
+at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute, at::Tensor& buffer);
 
 /// Sum of squares in fp64, in fixed blocks: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat);

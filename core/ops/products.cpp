@@ -15,17 +15,22 @@ at::ScalarType product_dtype(const at::Tensor& x) {
   return ops::product_dtype(x.scalar_type(), x.device());
 }
 
-at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
+/// `weight` in `dtype`, in `buffer` where it has to be converted.
+at::Tensor converted_into(at::Tensor& buffer, const at::Tensor& weight, at::ScalarType dtype) {
   if (weight.scalar_type() == dtype) return weight;
-  thread_local at::Tensor buffer;
+  const trace::Span span("widen weights");
   if (!buffer.defined() || buffer.numel() < weight.numel() || buffer.scalar_type() != dtype ||
       buffer.device() != weight.device()) {
     buffer = at::empty({weight.numel()}, weight.options().dtype(dtype));
   }
-  const trace::Span span("widen weights");
   at::Tensor target = buffer.narrow(0, 0, weight.numel()).view(weight.sizes());
   target.copy_(weight);
   return target;
+}
+
+at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
+  thread_local at::Tensor buffer;
+  return converted_into(buffer, weight, dtype);
 }
 
 }  // namespace
@@ -43,8 +48,8 @@ at::ScalarType product_dtype(at::ScalarType compute, at::Device device) {
   return device.is_cpu() && compute == at::kBFloat16 && !has_fast_bf16() ? at::kFloat : compute;
 }
 
-at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute) {
-  return weight.to(product_dtype(compute, weight.device()));
+at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute, at::Tensor& buffer) {
+  return converted_into(buffer, weight, product_dtype(compute, weight.device()));
 }
 
 at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
@@ -61,7 +66,8 @@ void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& wei
   if (product_dtype(x_NI) == x_NI.scalar_type()) {
     at::mm_out(y_NO, x_NI, converted(weight_OI, x_NI.scalar_type()).t());
   } else {
-    y_NO.copy_(product(x_NI, weight_OI));
+    const at::ScalarType dtype = product_dtype(x_NI);
+    y_NO.copy_(at::mm(x_NI.to(dtype), converted(weight_OI, dtype).t()));
   }
 }
 

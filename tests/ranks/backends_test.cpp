@@ -57,7 +57,9 @@ class EveryBackend : public testing::TestWithParam<std::tuple<std::string_view, 
     options.shared_memory = shared_memory;
     try {
       world_ = backends().at(backend)(options);
-      if (shared_memory) EXPECT_EQ(world_->backend(), std::string(backend) + " over shared memory");
+      if (shared_memory) {
+        EXPECT_EQ(world_->backend(), std::string(backend) + " over shared memory");
+      }
     } catch (const ConfigError& error) {
       GTEST_SKIP() << error.what();
     }
