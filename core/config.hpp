@@ -238,8 +238,10 @@ struct DistributionConfig {
   template <class Field>
   void each_field(Field&& field) {
     field("sharding", sharding,
-          one_of({"auto", "none", "full", "hybrid", "shared"}, {"full", "hybrid"}),
-          "where the frozen base lives: auto, none, full, hybrid or shared");
+          one_of({"auto", "none", "full", "hybrid", "shared"}),
+          "where the frozen base lives: none (a copy per rank), shared (one mapped copy per host, "
+          "CPU), hybrid (cut over the ranks of a host), full (cut over all ranks); auto: shared on "
+          "CPU, none on GPU");
     field("backend", backend, one_of({"auto", "nccl", "gloo", "mpi", "local"}),
           "what carries data between ranks");
     field("deterministic", deterministic, any_value(),

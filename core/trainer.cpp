@@ -113,6 +113,7 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
         parts_.task.forward_backward(batch, pass);  // the gradient of a *sum* of losses
     parts_.reducer.add(slot.index, parts_.adapter.params().take_gradient());
   }
+  accompany_others(plan, /*with_gradients=*/true);
   at::Tensor gradient = parts_.reducer.finalize();
   gradient.div_(static_cast<double>(plan.num_labels));  // one denominator, known before any forward
   const double loss = sum_over_slots(std::move(losses)) / static_cast<double>(plan.num_labels);
@@ -172,6 +173,13 @@ void Trainer::require_finite(const StepPlan& plan, double loss, double grad_norm
        .fix = "update not applied; lower learning_rate or inspect these samples"});
 }
 
+void Trainer::accompany_others(const StepPlan& plan, bool with_gradients) {
+  const int world_size = parts_.world.world_size();
+  const size_t rounds = plan.slots_of(/*rank=*/0, world_size).size();  // no rank has more
+  for (size_t round = plan.slots_of(parts_.world.rank(), world_size).size(); round < rounds; ++round)
+    parts_.task.accompany(with_gradients);
+}
+
 void Trainer::check_replicas() {
   if (last_checked_ == steps_done_) return;
   last_checked_ = steps_done_;
@@ -190,6 +198,7 @@ void Trainer::evaluate(const StepPlan& plan) {
     for (const Slot& slot : eval_plan.slots_of(parts_.world.rank(), parts_.world.world_size())) {
       losses[slot.index] = parts_.task.loss(parts_.eval_stream->read(eval_plan, slot));
     }
+    accompany_others(eval_plan, /*with_gradients=*/false);
     loss_sum += sum_over_slots(std::move(losses));
     labels += eval_plan.num_labels;
     samples += eval_plan.num_samples;

@@ -67,6 +67,8 @@ class Trainer {
 
  private:
   StepMetrics train_step(const StepPlan& plan);
+  /// The rounds of a step in which other ranks have a slot and this one does not.
+  void accompany_others(const StepPlan& plan, bool with_gradients);
   void check_replicas();
   void evaluate(const StepPlan& plan);
   void save(const StepPlan& plan);

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "core/error.hpp"
+#include "core/models/decoder_units.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist {
@@ -75,7 +76,7 @@ int64_t logit_chunk_rows(int64_t rows, int64_t bytes_per_row) {
 }
 
 Decoder::Decoder(DecoderSpec spec, WeightSource& weights, DecoderOptions options)
-    : spec_(std::move(spec)), options_(options) {
+    : spec_(std::move(spec)), options_(options), weights_(weights) {
   const auto places = check_weights(spec_, weights);
   const auto find = [&](const std::string& name) { return FrozenWeight(weights, places.at(name)); };
   embedding_ = find("model.embed_tokens.weight");
@@ -155,13 +156,13 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
   const int64_t sequences = batch.tokens_BT.size(0), tokens = batch.tokens_BT.size(1);
   const ops::Rotation table = rotation(0, tokens);
   const BlockContext context{sequences, tokens, &table, pass};
+  const int64_t lowest = lowest_learning_layer();
+  WeightPass weights(weights_, units_of_pass(spec_, lowest));
+  weights.enter_next_unit();
   at::Tensor hidden_ND = embed(batch.tokens_BT.flatten().to(options_.device));
-
-  // Below the lowest adapter nothing learns: nothing is kept there and no gradient goes there.
-  int64_t lowest = 0;
-  while (lowest < spec_.num_layers && !blocks_[lowest].has_adapter()) ++lowest;
   std::vector<BlockActivations> saved(spec_.num_layers);
   for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+    weights.enter_next_unit();
     if (layer < lowest || options_.recompute_blocks) {
       if (layer >= lowest) saved[layer].input_ND = hidden_ND;
       hidden_ND = blocks_[layer].forward(hidden_ND, context, nullptr, nullptr);
@@ -170,10 +171,12 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
     }
   }
   at::Tensor dhidden_ND;
+  weights.enter_next_unit();
   const double loss =
       head_loss(hidden_ND, batch.labels_BT.flatten().to(options_.device), &dhidden_ND);
   hidden_ND.reset();
   for (int64_t layer = spec_.num_layers - 1; layer >= lowest; --layer) {
+    weights.enter_next_unit();
     blocks_[layer].backward(dhidden_ND, context, saved[layer], /*need_dx=*/layer > lowest);
   }
   return loss;
@@ -183,10 +186,28 @@ double Decoder::loss(const Batch& batch) {
   const int64_t tokens = batch.tokens_BT.size(1);
   const ops::Rotation table = rotation(0, tokens);
   const BlockContext context{batch.tokens_BT.size(0), tokens, &table, {}};
+  WeightPass weights(weights_, units_of_pass(spec_, spec_.num_layers));
+  weights.enter_next_unit();
   at::Tensor hidden_ND = embed(batch.tokens_BT.flatten().to(options_.device));
-  for (DecoderBlock& block : blocks_)
+  for (DecoderBlock& block : blocks_) {
+    weights.enter_next_unit();
     hidden_ND = block.forward(hidden_ND, context, nullptr, nullptr);
+  }
+  weights.enter_next_unit();
   return head_loss(hidden_ND, batch.labels_BT.flatten().to(options_.device), nullptr);
+}
+
+void Decoder::accompany(bool with_gradients) {
+  const std::vector<size_t> units =
+      units_of_pass(spec_, with_gradients ? lowest_learning_layer() : spec_.num_layers);
+  WeightPass weights(weights_, units);
+  for (size_t i = 0; i < units.size(); ++i) weights.enter_next_unit();
+}
+
+int64_t Decoder::lowest_learning_layer() {
+  int64_t lowest = 0;
+  while (lowest < spec_.num_layers && !blocks_[lowest].has_adapter()) ++lowest;
+  return lowest;
 }
 
 KvCache Decoder::make_cache() const {
@@ -199,12 +220,16 @@ at::Tensor Decoder::logits(const std::vector<int64_t>& tokens, KvCache* cache, b
   const auto count = static_cast<int64_t>(tokens.size());
   const ops::Rotation table = rotation(cache ? cache->length : 0, count);
   const BlockContext context{1, count, &table, {}};
+  WeightPass weights(weights_, units_of_pass(spec_, spec_.num_layers));
+  weights.enter_next_unit();
   at::Tensor hidden_ND = embed(at::tensor(tokens, at::kLong).to(options_.device));
   for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+    weights.enter_next_unit();
     hidden_ND = blocks_[layer].forward(hidden_ND, context, nullptr,
                                        cache ? &cache->layers[layer] : nullptr);
   }
   if (cache) cache->length += count;
+  weights.enter_next_unit();
   if (last_only) hidden_ND = hidden_ND.narrow(0, count - 1, 1);
   at::Tensor inv_rms;
   const at::Tensor normed_ND = ops::rms_norm(hidden_ND.contiguous(), final_norm_, spec_.norm_offset,

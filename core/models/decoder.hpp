@@ -42,12 +42,18 @@ class Decoder {
   double forward_backward(const Batch& batch, const PassContext& pass);
   /// The same sum without gradients or dropout.
   double loss(const Batch& batch);
+  /// The weights' pass of forward_backward() (if `with_gradients`) or of loss(), nothing computed:
+  /// for a rank that has no micro-batch while ranks that share a sharded base with it have one.
+  void accompany(bool with_gradients);
   /// fp32 logits (T, V) of one sequence, or of its last token only; continues after what `cache`
   /// holds.
   at::Tensor logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only);
   KvCache make_cache() const;
 
  private:
+  // Of the layers with an adapter; num_layers without any. Below it nothing learns: nothing is kept
+  // there and no gradient goes there.
+  int64_t lowest_learning_layer();
   at::Tensor embed(const at::Tensor& tokens_N) const;
   ops::Rotation rotation(int64_t first_position, int64_t tokens);
   const FrozenWeight& head() const { return spec_.tied_embeddings ? embedding_ : head_; }
@@ -57,6 +63,7 @@ class Decoder {
 
   DecoderSpec spec_;
   DecoderOptions options_;
+  WeightSource& weights_;
   FrozenWeight embedding_, head_;
   at::Tensor final_norm_;  // (D), fp32
   std::vector<DecoderBlock> blocks_;

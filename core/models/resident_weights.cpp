@@ -6,8 +6,11 @@ namespace {
 class ResidentWeights final : public WeightSource {
  public:
   ResidentWeights(WeightSource& source, at::Device device) : source_(source) {
-    for (size_t i = 0; i < source.weights().size(); ++i)
-      copies_.push_back(source.acquire(i).to(device));
+    for (size_t i = 0; i < source.weights().size(); ++i) {
+      copies_.push_back(source.acquire(i).to(at::TensorOptions(device), /*non_blocking=*/false,
+                                             /*copy=*/true));
+      source.release(i);
+    }
   }
   const std::string& location() const override { return source_.location(); }
   const std::vector<WeightInfo>& weights() const override { return source_.weights(); }

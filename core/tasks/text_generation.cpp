@@ -10,6 +10,7 @@ class TextGeneration final : public Task {
     return model_.forward_backward(batch, pass);
   }
   double loss(const Batch& batch) override { return model_.loss(batch); }
+  void accompany(bool with_gradients) override { model_.accompany(with_gradients); }
 
  private:
   Decoder& model_;

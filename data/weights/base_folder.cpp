@@ -66,6 +66,10 @@ class MappedWeights final : public WeightSource {
     const Place place = places_.at(index);
     return files_[place.file]->tensor(place.index);
   }
+  void release(size_t index) override {
+    const Place place = places_.at(index);
+    files_[place.file]->release(place.index);
+  }
   bool file_contains(size_t file, const std::string& name) const {
     return files_[file]->contains(name);
   }

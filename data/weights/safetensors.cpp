@@ -48,6 +48,15 @@ class Mapping {
   char* data() const { return static_cast<char*>(data_); }
   std::string_view bytes() const { return {data(), size_}; }
 
+  /// Whole pages around `begin` .. `end` go; a neighbour's part of them is read again when it is
+  /// needed. Advice: it is no error when the kernel does not take it.
+  void release(size_t begin, size_t end) const {
+    const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+    begin = begin / page * page;
+    end = std::min((end + page - 1) / page * page, size_);
+    if (begin < end) ::madvise(data() + begin, end - begin, MADV_DONTNEED);
+  }
+
  private:
   [[noreturn]] static void fail(const std::string& path, int error) {
     throw StorageError(
@@ -82,6 +91,11 @@ class MappedSafetensors final : public SafetensorsFile {
     }
     return at::from_blob(
         data, info.shape, [keep = mapping_](void*) {}, options);
+  }
+
+  void release(size_t index) const override {
+    const size_t begin = header_.begins.at(index);
+    mapping_->release(begin, begin + num_bytes(header_.weights[index]));
   }
 
   at::Tensor tensor(const std::string& name) const override {

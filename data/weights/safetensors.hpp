@@ -26,6 +26,8 @@ class SafetensorsFile {
   /// A read-only view of the map, which it keeps alive: writing to it ends the process. A tensor
   /// that the file does not align to its elements is copied.
   virtual at::Tensor tensor(size_t index) const = 0;
+  /// Takes the tensor's pages out of this process's resident memory; views of it stay valid.
+  virtual void release(size_t index) const = 0;
   /// Errors  ModelError when there is no such tensor.
   virtual at::Tensor tensor(const std::string& name) const = 0;
   virtual bool contains(const std::string& name) const = 0;

@@ -1,0 +1,20 @@
+// A frozen base of which every rank holds one slice, gathered unit by unit as the model runs.
+#pragma once
+
+#include <memory>
+
+#include "core/communicator.hpp"
+#include "core/weight_source.hpp"
+
+namespace lora_dist {
+
+/// Reads this rank's slice of `files` into memory of its own (peak while loading: the slice and one
+/// weight) and gathers over `group`. Weights in no unit cannot be acquired, vectors always can. Both
+/// arguments outlive the source; the communicator may be used between passes, not within one.
+///
+/// Ranks   not a collective itself; every pass is one, of all ranks of `group`.
+/// Errors  StorageError, ModelError of `files`.
+std::unique_ptr<WeightSource> make_sharded_weights(WeightSource& files, const WeightUnits& units,
+                                                   Communicator& group);
+
+}  // namespace lora_dist
