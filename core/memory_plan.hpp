@@ -30,7 +30,9 @@ struct MemoryRequest {
 };
 
 struct MemoryPlan {
-  int64_t weights = 0;  // mapped, shared by the ranks of a host
+  // Mapped and shared by the ranks of a host, or this rank's own: a copy, or where the base is
+  // gathered its slice, all norms and biases, and two units (core/models/decoder_units.hpp).
+  int64_t weights = 0;
   int64_t adapter = 0;  // fp32 values, gradients, compute copy, snapshot of a checkpoint
   int64_t optimizer = 0;
   int64_t activations = 0;  // at the peak of a step

@@ -5,6 +5,8 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
+#include "core/models/decoder_units.hpp"
+#include "core/shard_layout.hpp"
 #include "core/tree_levels.hpp"
 
 namespace lora_dist {
@@ -57,10 +59,43 @@ MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_param
           .compute_bytes = request.compute_bytes,
           .product_bytes = request.product_bytes,
           .stored_bytes = request.stored_bytes,
-          .base_file_bytes = request.base_file_bytes,
+          .base_file_bytes = stored_bytes(request.base),
           .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,
           .recompute_blocks = request.recompute_blocks,
           .saves_checkpoints = request.saves_checkpoints};
+}
+
+// What a gathered base costs rank 0; zeros where nothing is gathered.
+struct GatherCosts {
+  int64_t memory = 0;
+  SentBytes sent;  // in a step
+};
+
+GatherCosts gather_costs(const PlanRequest& request) {
+  const HostLayout& ranks = request.ranks;
+  const std::vector<int> group = gather_group(request.sharding, ranks, /*rank=*/0);
+  const auto size = static_cast<int64_t>(group.size());
+  const std::vector<UnitLayout> units =
+      unit_layouts(request.base, decoder_units(request.spec, request.base), group.size());
+  const std::vector<size_t> pass = units_of_pass(request.spec, lowest_adapted_layer(request));
+  GatherCosts costs;
+  for (const WeightInfo& weight : request.base.weights())
+    if (!is_cut(weight)) costs.memory += stored_bytes(weight);
+  for (const UnitLayout& unit : units) costs.memory += unit.slice_bytes;
+  int64_t bytes_of_a_pass = 0, largest_pair = 0;
+  for (size_t i = 0; i < pass.size(); ++i) {
+    const int64_t slice = units[pass[i]].slice_bytes;
+    const int64_t next = i + 1 < pass.size() ? units[pass[i + 1]].slice_bytes : 0;
+    largest_pair = std::max(largest_pair, size * (slice + next));
+    bytes_of_a_pass += (size - 1) * slice;
+  }
+  costs.memory += largest_pair;
+  const int64_t rounds =
+      deal_slots(request.slots_per_step, /*rank=*/0, static_cast<int>(ranks.host_of.size())).size();
+  if (size > 1)  // a gather counts as a ring: to the next rank
+    (ranks.host_of[group[1]] == ranks.host_of[0] ? costs.sent.same_host : costs.sent.other_host) =
+        rounds * bytes_of_a_pass;
+  return costs;
 }
 
 // The adapter's gradient, and the losses of the slots with the request to stop behind them.
@@ -83,9 +118,14 @@ RunPlan plan_run(const PlanRequest& request) {
   plan.trainable_parameters = adapter_parameters(request, rows);
 
   plan.memory = plan_memory(memory_request(request, plan.trainable_parameters));
+  const GatherCosts gather = is_gathered(request.sharding) ? gather_costs(request) : GatherCosts{};
+  if (is_gathered(request.sharding)) plan.memory.weights = gather.memory;
+
   const SentBytes sent = bytes_of_a_step(request, plan.trainable_parameters);
-  plan.comm_bytes_per_step = sent.total();
-  plan.comm_bytes_inter_node_per_step = sent.other_host;
+  plan.gather_bytes_per_step = gather.sent.total();
+  plan.gather_bytes_inter_node_per_step = gather.sent.other_host;
+  plan.comm_bytes_per_step = sent.total() + gather.sent.total();
+  plan.comm_bytes_inter_node_per_step = sent.other_host + gather.sent.other_host;
   return plan;
 }
 

@@ -12,6 +12,8 @@
 #include "core/host_layout.hpp"
 #include "core/memory_plan.hpp"
 #include "core/models/decoder_spec.hpp"
+#include "core/sharding.hpp"
+#include "core/weight_source.hpp"
 
 namespace lora_dist {
 
@@ -23,13 +25,14 @@ struct PlanRequest {
   int64_t compute_bytes = 4;             // of an activation
   int64_t product_bytes = 4;             // of the numbers that are multiplied
   int64_t stored_bytes = 2;              // of a weight in its file
-  int64_t base_file_bytes = 0;
   std::string optimizer = "adamw";
+  const WeightSource& base;              // names, dtypes and shapes; nothing is read
   bool recompute_blocks = false;
   bool saves_checkpoints = true;
   HostLayout ranks = HostLayout::in_blocks(/*world_size=*/1, /*num_hosts=*/1);
   int64_t slots_per_step = 1;  // of all ranks
   bool deterministic = true;
+  Sharding sharding = Sharding::shared;
 };
 
 struct RunPlan {
@@ -39,6 +42,10 @@ struct RunPlan {
   // sends more, unless another one's neighbour in the ring is on another host.
   int64_t comm_bytes_per_step = 0;
   int64_t comm_bytes_inter_node_per_step = 0;  // of these, to other hosts
+  // Of these, frozen weights: for each round of micro-batches (G - 1) slices of every unit that the
+  // pass runs, with G ranks in a group. An evaluation sends more.
+  int64_t gather_bytes_per_step = 0;
+  int64_t gather_bytes_inter_node_per_step = 0;
 };
 
 RunPlan plan_run(const PlanRequest& request);

@@ -54,13 +54,15 @@ class PlanCommand final : public Command {
                                    config.adapter.exclude_modules, spec.model_type),
                      config.data.max_seq_length, at::kCPU);
     request.ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_));
+    request.sharding =
+        resolve_sharding(config.distribution.sharding, /*on_gpu=*/false, request.ranks);
     request.slots_per_step = slots_per_step(config, num_ranks_);
     const RunPlan plan = plan_run(request);
     const int64_t steps = num_steps(config);
     if (json_) {
-      print_json(plan, steps);
+      print_json(plan, steps, sharding);
     } else {
-      print_text(plan, steps, config);
+      print_text(plan, steps, config, request);
     }
     return 0;
   }
@@ -75,10 +77,11 @@ class PlanCommand final : public Command {
         std::ceil(std::ceil(static_cast<double>(num_samples_) / global) * config.steps.epochs));
   }
 
-  static void print_json(const RunPlan& plan, int64_t steps) {
+  static void print_json(const RunPlan& plan, int64_t steps, Sharding sharding) {
     const MemoryPlan& memory = plan.memory;
     const nlohmann::ordered_json result = {
         {"steps", steps},
+        {"sharding", sharding_name(sharding)},
         {"base_parameters", plan.base_parameters},
         {"trainable_parameters", plan.trainable_parameters},
         {"per_rank",
@@ -90,14 +93,23 @@ class PlanCommand final : public Command {
             {"activations", memory.activations},
             {"other", memory.other}}},
           {"comm_bytes_per_step", plan.comm_bytes_per_step},
-          {"comm_bytes_inter_node_per_step", plan.comm_bytes_inter_node_per_step}}}};
+          {"comm_bytes_inter_node_per_step", plan.comm_bytes_inter_node_per_step},
+          {"gather_bytes_per_step", plan.gather_bytes_per_step},
+          {"gather_bytes_inter_node_per_step", plan.gather_bytes_inter_node_per_step}}}};
     std::puts(result.dump().c_str());
   }
 
-  void print_text(const RunPlan& plan, int64_t steps, const Config& config) const {
+  static const char* whose_weights(Sharding sharding) {
+    if (is_gathered(sharding)) return "this rank's slice, two units gathered";
+    return sharding == Sharding::none ? "a copy per rank" : "one mapped copy per host";
+  }
+
+  void print_text(const RunPlan& plan, int64_t steps, const Config& config,
+                  const PlanRequest& request) const {
     const MemoryPlan& memory = plan.memory;
     std::printf("base          %s parameters, %s on disk\n",
-                count_text(plan.base_parameters).c_str(), bytes_text(memory.weights).c_str());
+                count_text(plan.base_parameters).c_str(),
+                bytes_text(stored_bytes(request.base)).c_str());
     std::printf("adapter       %s trainable parameters (%.3f %%), %s as fp32 file\n",
                 count_text(plan.trainable_parameters).c_str(),
                 100.0 * static_cast<double>(plan.trainable_parameters) /
@@ -107,14 +119,20 @@ class PlanCommand final : public Command {
                 static_cast<long long>(config.steps.batch_size),
                 static_cast<long long>(config.data.max_seq_length));
     std::printf(
-        "memory/rank   %s: weights %s (one mapped copy per host), activations %s, adapter %s, "
+        "memory/rank   %s: weights %s (%s), activations %s, adapter %s, "
         "optimizer %s, other %s\n",
         bytes_text(memory.total()).c_str(), bytes_text(memory.weights).c_str(),
-        bytes_text(memory.activations).c_str(), bytes_text(memory.adapter).c_str(),
-        bytes_text(memory.optimizer).c_str(), bytes_text(memory.other).c_str());
+        whose_weights(request.sharding), bytes_text(memory.activations).c_str(),
+        bytes_text(memory.adapter).c_str(), bytes_text(memory.optimizer).c_str(),
+        bytes_text(memory.other).c_str());
     std::printf("sent/rank     %s per step, %s of it to other hosts\n",
                 bytes_text(plan.comm_bytes_per_step).c_str(),
                 bytes_text(plan.comm_bytes_inter_node_per_step).c_str());
+    if (is_gathered(request.sharding))
+      std::printf("of it base    %s gathered, %s of it to other hosts (sharding %s)\n",
+                  bytes_text(plan.gather_bytes_per_step).c_str(),
+                  bytes_text(plan.gather_bytes_inter_node_per_step).c_str(),
+                  sharding_name(request.sharding));
     if (steps > 0) {
       std::printf("steps         %lld\n", static_cast<long long>(steps));
     } else {

@@ -18,6 +18,13 @@ std::string batch_arithmetic(const BannerFacts& facts) {
                      facts.world.world_size, facts.world.world_size == 1 ? "" : "s");
 }
 
+std::string what_travels(const BannerFacts& facts) {
+  if (facts.plan.gather_bytes_per_step == 0) return "adapter gradients only";
+  return fmt::format("{} of it the frozen base ({} to other hosts), the rest adapter gradients",
+                     bytes_text(facts.plan.gather_bytes_per_step),
+                     bytes_text(facts.plan.gather_bytes_inter_node_per_step));
+}
+
 std::string data_line(const BannerFacts& facts) {
   std::string line = fmt::format(
       "{}: {} samples, {} tokens, {} learnt, longest {}", facts.data_path, facts.num_train_samples,
@@ -61,8 +68,8 @@ std::string banner_text(const BannerFacts& facts) {
                    facts.threads, facts.threads == 1 ? "" : "s", facts.dtype,
                    facts.recompute_blocks ? ", activations rebuilt (gradient_checkpointing)" : ""));
   if (facts.world.world_size > 1)
-    line("exchange", fmt::format("{}, {} sent per rank and step: adapter gradients only",
-                                 facts.backend, bytes_text(facts.plan.comm_bytes_per_step)));
+    line("exchange", fmt::format("{}, {} sent per rank and step: {}", facts.backend,
+                                 bytes_text(facts.plan.comm_bytes_per_step), what_travels(facts)));
   line("memory",
        fmt::format("about {} per rank: base {}, activations {}, optimizer {}, rest {}",
                    bytes_text(facts.plan.memory.total()), bytes_text(facts.plan.memory.weights),

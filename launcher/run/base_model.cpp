@@ -4,9 +4,11 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "core/models/decoder_units.hpp"
 #include "core/models/model_families.hpp"
 #include "core/models/resident_weights.hpp"
 #include "data/weights/base_folder.hpp"
+#include "dist/sharding/sharded_weights.hpp"
 #include "launcher/run/device.hpp"
 
 namespace lora_dist {
@@ -99,7 +101,12 @@ OpenedModel open_model(const OpenRequest& request) {
   model.files = open_base_weights(request.base);
   DecoderOptions options;
   options.device = choose_device(request.device, request.local_rank);
-  if (!options.device.is_cpu()) model.weights = make_resident_weights(*model.files, options.device);
+  if (is_gathered(request.sharding)) {
+    model.weights = make_sharded_weights(*model.files, decoder_units(spec, *model.files),
+                                         *request.gather_group);
+  } else if (request.sharding == Sharding::none || !options.device.is_cpu()) {
+    model.weights = make_resident_weights(*model.files, options.device);
+  }
   WeightSource& weights = model.weights ? *model.weights : *model.files;
   options.compute = compute_dtype(request.dtype, options.device);
   options.recompute_blocks = request.recompute_blocks;

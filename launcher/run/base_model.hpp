@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "core/adapters/adapter.hpp"
+#include "core/communicator.hpp"
 #include "core/models/decoder.hpp"
+#include "core/sharding.hpp"
 #include "data/exports/adapter_files.hpp"
 #include "data/templates/template.hpp"
 
@@ -23,9 +25,9 @@ AdapterChoice parse_adapter_choice(const std::string& text);
 struct OpenedModel {
   std::string folder;
   nlohmann::ordered_json config;
-  std::unique_ptr<WeightSource> files;  // mapped
-  std::unique_ptr<WeightSource>
-      weights;  // copies on the device; null where the model reads the files themselves
+  std::unique_ptr<WeightSource> files;    // mapped
+  std::unique_ptr<WeightSource> weights;  // copies on the device, or gathered; null where the model
+                                          // reads the files themselves
   std::unique_ptr<Decoder> decoder;
   std::vector<std::unique_ptr<Adapter>> adapters;   // attached, in the order given
   std::unique_ptr<Tokenizer> tokenizer;             // null where the folder has none
@@ -37,6 +39,8 @@ struct OpenRequest {
   std::string dtype = "auto";
   std::string device = "auto";
   int local_rank = 0;
+  Sharding sharding = Sharding::shared;  // a GPU always gets a copy of the base
+  Communicator* gather_group = nullptr;  // of a gathered base; outlives the model
   std::string template_name =
       "auto";  // auto: what the adapter was trained with, else what the tokenizer suggests
   bool recompute_blocks = false;

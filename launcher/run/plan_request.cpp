@@ -19,8 +19,8 @@ PlanRequest plan_request(const Config& config, const DecoderSpec& spec, const We
           .compute_bytes = bytes(compute),
           .product_bytes = bytes(ops::product_dtype(compute, device)),
           .stored_bytes = files.weights().empty() ? 2 : bytes(files.weights().front().dtype),
-          .base_file_bytes = stored_bytes(files),
           .optimizer = config.steps.optimizer,
+          .base = files,
           .recompute_blocks = config.steps.gradient_checkpointing == "true",
           .saves_checkpoints = config.state.save_steps > 0,
           .deterministic = config.distribution.deterministic};

@@ -22,6 +22,7 @@
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
+#include "launcher/run/device.hpp"
 #include "launcher/run/memory.hpp"
 #include "launcher/run/plan_request.hpp"
 #include "launcher/run/resume.hpp"
@@ -133,6 +134,7 @@ class Run {
       return std::string();
     });
     if (world_info_.world_size > 1) open_rank_log();
+    choose_sharding();
     on_all_ranks(*communicator_, [&] {
       open_base();
       return std::string();
@@ -188,11 +190,21 @@ class Run {
                           .string()});
   }
 
+  void choose_sharding() {
+    const HostLayout ranks = HostLayout::of(communicator_->hosts());
+    device_ = choose_device(config_.distribution.device, world_info_.local_rank);
+    sharding_ = resolve_sharding(config_.distribution.sharding, !device_.is_cpu(), ranks);
+    if (sharding_ == Sharding::hybrid)
+      host_ = communicator_->split(ranks.host_of[communicator_->rank()], {.name = "host"});
+  }
+
   void open_base() {
     base_ = open_model({.base = config_.model.base_model,
                         .dtype = config_.model.dtype,
-                        .device = config_.distribution.device,
+                        .device = device_.is_cpu() ? "cpu" : "cuda",
                         .local_rank = world_info_.local_rank,
+                        .sharding = sharding_,
+                        .gather_group = host_ ? host_.get() : communicator_.get(),
                         .template_name = config_.data.chat_template,
                         .needs_tokenizer = data_needs_tokenizer(config_.data)});
     targets_ = match_targets(linear_names(*base_.decoder), config_.adapter.target_modules,
@@ -223,6 +235,7 @@ class Run {
     request.recompute_blocks = recompute_blocks_;
     request.ranks = HostLayout::of(communicator_->hosts());
     request.slots_per_step = data_.slots_per_step;
+    request.sharding = sharding_;
     return request;
   }
 
@@ -240,6 +253,7 @@ class Run {
       const size_t size = std::min(kSampleBytes, weight.nbytes());
       hash.update(static_cast<const char*>(weight.const_data_ptr()) + (weight.nbytes() - size) / 2,
                   size);
+      base_.files->release(i);
     }
     return hash.hex();
   }
@@ -302,6 +316,9 @@ class Run {
   WorldInfo world_info_;
   TrainOptions options_;
   std::unique_ptr<Communicator> communicator_;
+  at::Device device_ = at::kCPU;
+  Sharding sharding_ = Sharding::shared;
+  std::unique_ptr<Communicator> host_;  // the ranks of this host; null unless sharding is hybrid
   OpenedModel base_;
   std::vector<std::string> targets_;
   RunData data_;
