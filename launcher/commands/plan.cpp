@@ -60,7 +60,7 @@ class PlanCommand final : public Command {
     const RunPlan plan = plan_run(request);
     const int64_t steps = num_steps(config);
     if (json_) {
-      print_json(plan, steps, sharding);
+      print_json(plan, steps, request.sharding);
     } else {
       print_text(plan, steps, config, request);
     }

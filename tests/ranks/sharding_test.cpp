@@ -1,0 +1,154 @@
+// A base that is cut over ranks trains to the bits of one that is not, and sends what was planned.
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "core/models/decoder_units.hpp"
+#include "core/models/model_families.hpp"
+#include "data/files.hpp"
+#include "data/weights/base_folder.hpp"
+#include "dist/sharding/sharded_weights.hpp"
+#include "launcher/environments/environment.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/ranks.hpp"
+
+namespace lora_dist {
+namespace {
+
+const std::string kBase = std::string(LORA_DIST_SOURCE_DIR) + "/tests/golden/models/";
+
+TEST(ShardedWeights, AreTheWeightsOfTheFileWhileTheirUnitRuns) {
+  for (const char* family : {"llama", "llama3", "qwen2", "phi3"}) {
+    for (const int world_size : {1, 2, 3, 4}) {
+      run_ranks(world_size, [&](Communicator& world) {
+        const auto files = open_base_weights(kBase + family);
+        const DecoderSpec spec = read_decoder_spec(read_model_config(kBase + family), family);
+        const WeightUnits units = decoder_units(spec, *files);
+        const auto sharded = make_sharded_weights(*files, units, world);
+        const std::vector<size_t> order = units_of_pass(spec, /*lowest_layer=*/0);
+        WeightPass pass(*sharded, order);
+        for (const size_t unit : order) {
+          pass.enter_next_unit();
+          for (const size_t index : units[unit])
+            EXPECT_TRUE(at::equal(sharded->acquire(index), files->acquire(index)))
+                << files->weights()[index].name << " over " << world_size << " ranks";
+        }
+      });
+    }
+  }
+}
+
+TEST(ShardedWeights, HoldAWeightOnlyWhileItsUnitRuns) {
+  run_ranks(2, [&](Communicator& world) {
+    const auto files = open_base_weights(kBase + "llama");
+    const DecoderSpec spec = read_decoder_spec(read_model_config(kBase + "llama"), "llama");
+    const WeightUnits units = decoder_units(spec, *files);
+    const auto sharded = make_sharded_weights(*files, units, world);
+    const std::vector<size_t> order = units_of_pass(spec, spec.num_layers);
+    WeightPass pass(*sharded, order);
+    pass.enter_next_unit();
+    EXPECT_ANY_THROW(sharded->acquire(units[order[1]].front()));
+    for (size_t i = 1; i < order.size(); ++i) pass.enter_next_unit();
+  });
+}
+
+/// Short runs of the real program. Each starts mpirun itself, so not under mpirun.
+class ShardedRun : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (detect_world().launcher == "mpirun") GTEST_SKIP() << "starts mpirun itself";
+    if (!is_installed("mpirun")) GTEST_SKIP() << "mpirun is not installed";
+    std::string records;
+    for (int i = 0; i < 15; ++i)
+      records += fmt::format("{{\"input_ids\": [{}]}}\n", fmt::join(sample(i), ", "));
+    folder_.write("tokens.jsonl", records);
+  }
+
+  static std::vector<int> sample(int number) {
+    std::vector<int> ids;
+    for (int i = 0; i < 9 + number % 4; ++i) ids.push_back(3 + (7 * number + 5 * i) % 90);
+    return ids;
+  }
+
+  // 7 slots: no world size but 1 deals them evenly.
+  std::string config(const std::string& sharding, const std::string& backend) const {
+    return folder_.write(
+        fmt::format("{}-{}.yaml", sharding, backend),
+        fmt::format("base_model: {}llama\ntrain_data_dir: .\nmetadata_path: tokens.jsonl\n"
+                    "data_format: tokenized\ntarget_modules: [q_proj, v_proj]\nlora_dropout: 0.1\n"
+                    "batch_size: 2\nglobal_batch_size: 14\nmax_steps: 3\nlearning_rate: 3e-3\n"
+                    "device: cpu\nsave_steps: 0\nsharding: {}\nbackend: {}\n",
+                    kBase, sharding, backend));
+  }
+
+  struct Outcome {
+    std::string adapter;
+    std::vector<double> losses;
+    std::vector<int64_t> sent;  // per step by rank 0
+    bool operator==(const Outcome& other) const {
+      return adapter == other.adapter && losses == other.losses;
+    }
+  };
+
+  Outcome train(int num_ranks, const std::string& sharding, const std::string& backend) const {
+    const std::string output = fmt::format("out-{}-{}-{}", num_ranks, sharding, backend);
+    std::vector<std::string> words = {LORA_DIST_BINARY, "train", "--config",
+                                      config(sharding, backend), "output_dir=" + output};
+    if (num_ranks > 1) words.insert(words.end(), {"--ranks", std::to_string(num_ranks)});
+    const ProgramResult result = run_program(words, folder_.path());
+    EXPECT_EQ(result.exit_code, 0) << result.standard_error;
+    if (result.exit_code != 0) return {};
+    Outcome outcome;
+    outcome.adapter =
+        nlohmann::json::parse(read_file(folder_.file(output + "/run.json"))).at("adapter_sha256");
+    std::istringstream lines(read_file(folder_.file(output + "/metrics.jsonl")));
+    for (std::string line; std::getline(lines, line);) {
+      const auto entry = nlohmann::json::parse(line);
+      if (!entry.contains("comm_bytes")) continue;
+      outcome.losses.push_back(entry.at("loss"));
+      outcome.sent.push_back(entry.at("comm_bytes"));
+    }
+    EXPECT_EQ(outcome.losses.size(), 3u);
+    return outcome;
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(ShardedRun, EndsWithTheBitsOfAnUncutBaseAtAnyWorldSizeAndBackend) {
+  const Outcome expected = train(1, "none", "auto");
+  EXPECT_EQ(train(1, "full", "auto"), expected);
+  for (const char* backend : {"mpi", "gloo"})
+    for (const int num_ranks : {2, 3, 4})
+      EXPECT_EQ(train(num_ranks, "full", backend), expected) << num_ranks << " over " << backend;
+  EXPECT_EQ(train(2, "hybrid", "mpi"), expected);
+}
+
+TEST_F(ShardedRun, SendsTheBytesOfTheFormulaAndOfThePlan) {
+  // Of tests/golden/models/llama, bf16 or fp32 as stored: each matrix half to the other rank. Rank
+  // 0 has 4 of the 7 slots; a pass runs embedding, 2 blocks, head, 2 blocks.
+  const auto files = open_base_weights(kBase + "llama");
+  int64_t blocks = 0, rest = 0;
+  for (const WeightInfo& weight : files->weights())
+    if (weight.shape.size() == 2)
+      (weight.name.starts_with("model.layers.") ? blocks : rest) +=
+          weight.shape[0] * weight.shape[1] * static_cast<int64_t>(c10::elementSize(weight.dtype));
+  const int64_t gathered = 4 * (2 * blocks + rest) / 2;
+
+  const Outcome whole = train(2, "shared", "mpi"), cut = train(2, "full", "mpi");
+  ASSERT_EQ(whole.sent.size(), 3u);
+  ASSERT_EQ(cut.sent.size(), 3u);
+  for (size_t step = 0; step < 3; ++step)
+    EXPECT_NEAR(static_cast<double>(cut.sent[step] - whole.sent[step]), gathered, 0.01 * gathered);
+
+  const ProgramResult plan = run_program(
+      {LORA_DIST_BINARY, "plan", "--config", config("full", "mpi"), "--ranks", "2", "--json"},
+      folder_.path());
+  ASSERT_EQ(plan.exit_code, 0) << plan.standard_error;
+  const auto per_rank = nlohmann::json::parse(plan.standard_output).at("per_rank");
+  EXPECT_NEAR(per_rank.at("gather_bytes_per_step").get<double>(), gathered, 0.01 * gathered);
+  EXPECT_NEAR(per_rank.at("comm_bytes_per_step").get<double>(), cut.sent[0], 0.01 * cut.sent[0]);
+}
+
+}  // namespace
+}  // namespace lora_dist
