@@ -81,9 +81,9 @@ class ShardedWeights final : public WeightSource {
     const size_t unit = units_ahead_.back();
     units_ahead_.pop_back();
     const at::Tensor& slice = slices_.at(unit);
-    at::Tensor bytes = at::empty({group_.world_size() * slice.numel()}, at::kByte);
-    Work work = group_.all_gather(bytes, slice, {.name = "frozen weights"});
-    coming_.emplace(Gathered{unit, std::move(bytes), std::move(work)});
+    at::Tensor rows = at::empty({group_.world_size(), slice.numel()}, at::kByte);
+    Work work = group_.all_gather(rows, slice, {.name = "frozen weights"});
+    coming_.emplace(Gathered{unit, rows.view({-1}), std::move(work)});
   }
 
   // Of this rank; touches no page of the files that belongs to another rank's slice alone.
