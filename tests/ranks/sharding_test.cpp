@@ -38,21 +38,6 @@ TEST(ShardedWeights, AreTheWeightsOfTheFileWhileTheirUnitRuns) {
   }
 }
 
-TEST(ShardedWeights, HoldAWeightOnlyWhileItsUnitRuns) {
-  run_ranks(2, [&](Communicator& world) {
-    const auto files = open_base_weights(kBase + "llama");
-    const DecoderSpec spec = read_decoder_spec(read_model_config(kBase + "llama"), "llama");
-    const WeightUnits units = decoder_units(spec, *files);
-    const auto sharded = make_sharded_weights(*files, units, world);
-    const std::vector<size_t> order = units_of_pass(spec, spec.num_layers);
-    WeightPass pass(*sharded, order);
-    pass.enter_next_unit();
-    for (const size_t index : units[order[1]])
-      if (files->weights()[index].shape.size() == 2) EXPECT_ANY_THROW(sharded->acquire(index));
-    for (size_t i = 1; i < order.size(); ++i) pass.enter_next_unit();
-  });
-}
-
 /// Short runs of the real program. Each starts mpirun itself, so not under mpirun.
 class ShardedRun : public testing::Test {
  protected:
