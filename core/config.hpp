@@ -237,8 +237,7 @@ struct DistributionConfig {
 
   template <class Field>
   void each_field(Field&& field) {
-    field("sharding", sharding,
-          one_of({"auto", "none", "full", "hybrid", "shared"}),
+    field("sharding", sharding, one_of({"auto", "none", "full", "hybrid", "shared"}),
           "where the frozen base lives: none (a copy per rank), shared (one mapped copy per host, "
           "CPU), hybrid (cut over the ranks of a host), full (cut over all ranks); auto: shared on "
           "CPU, none on GPU");

@@ -26,7 +26,7 @@ struct PlanRequest {
   int64_t product_bytes = 4;             // of the numbers that are multiplied
   int64_t stored_bytes = 2;              // of a weight in its file
   std::string optimizer = "adamw";
-  const WeightSource& base;              // names, dtypes and shapes; nothing is read
+  const WeightSource& base;  // names, dtypes and shapes; nothing is read
   bool recompute_blocks = false;
   bool saves_checkpoints = true;
   HostLayout ranks = HostLayout::in_blocks(/*world_size=*/1, /*num_hosts=*/1);

@@ -176,7 +176,8 @@ void Trainer::require_finite(const StepPlan& plan, double loss, double grad_norm
 void Trainer::accompany_others(const StepPlan& plan, bool with_gradients) {
   const int world_size = parts_.world.world_size();
   const size_t rounds = plan.slots_of(/*rank=*/0, world_size).size();  // no rank has more
-  for (size_t round = plan.slots_of(parts_.world.rank(), world_size).size(); round < rounds; ++round)
+  for (size_t round = plan.slots_of(parts_.world.rank(), world_size).size(); round < rounds;
+       ++round)
     parts_.task.accompany(with_gradients);
 }
 

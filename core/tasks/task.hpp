@@ -15,8 +15,8 @@ class Task {
   virtual double forward_backward(const Batch& batch, const PassContext& pass) = 0;
   /// The same sum, nothing drawn, no gradient.
   virtual double loss(const Batch& batch) = 0;
-  /// Stands in for forward_backward() (if `with_gradients`) or loss() on a rank that has no slot left
-  /// in a round: where ranks share a sharded base, its weights reach the others only with this
+  /// Stands in for forward_backward() (if `with_gradients`) or loss() on a rank that has no slot
+  /// left in a round: where ranks share a sharded base, its weights reach the others only with this
   /// rank's part (core/weight_source.hpp). Computes nothing.
   virtual void accompany(bool with_gradients) { (void)with_gradients; }
 };

@@ -9,8 +9,8 @@
 namespace lora_dist {
 
 /// Reads this rank's slice of `files` into memory of its own (peak while loading: the slice and one
-/// weight) and gathers over `group`. Weights in no unit cannot be acquired, vectors always can. Both
-/// arguments outlive the source; the communicator may be used between passes, not within one.
+/// weight) and gathers over `group`. Weights in no unit cannot be acquired, vectors always can.
+/// Both arguments outlive the source; the communicator may be used between passes, not within one.
 ///
 /// Ranks   not a collective itself; every pass is one, of all ranks of `group`.
 /// Errors  StorageError, ModelError of `files`.
