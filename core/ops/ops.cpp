@@ -118,7 +118,10 @@ double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double so
 
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) {
   const trace::Span span("dropout");
-  LD_CHECK(is_cpu(x_NI), "dropout masks are drawn on the host");
+  if (!is_cpu(x_NI)) {  // the mask is drawn on the host, so that it is the same on every device
+    const at::Tensor ones_NI = at::ones(x_NI.sizes(), at::kFloat);
+    return x_NI * dropout(ones_NI, p, stream).to(x_NI.device(), x_NI.scalar_type());
+  }
   const int64_t rows = x_NI.size(0), width = x_NI.size(1);
   const Element element = element_of(x_NI);
   at::Tensor y_NI = at::empty_like(x_NI);
