@@ -45,6 +45,17 @@ int64_t largest_rank(const AdapterConfig& adapter) {
   return static_cast<int64_t>(largest);
 }
 
+// Of mapped files only touched pages are resident: of an embedding that is not the head, few rows.
+int64_t resident_base_bytes(const PlanRequest& request) {
+  int64_t bytes = 0;
+  for (const WeightInfo& weight : request.base.weights()) {
+    const bool looked_up_only =
+        weight.name == "model.embed_tokens.weight" && !request.spec.tied_embeddings;
+    if (!looked_up_only || request.sharding != Sharding::shared) bytes += stored_bytes(weight);
+  }
+  return bytes;
+}
+
 MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_parameters) {
   const auto world_size = static_cast<int64_t>(request.ranks.host_of.size());
   return {.spec = request.spec,
@@ -59,7 +70,7 @@ MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_param
           .compute_bytes = request.compute_bytes,
           .product_bytes = request.product_bytes,
           .stored_bytes = request.stored_bytes,
-          .base_file_bytes = stored_bytes(request.base),
+          .base_file_bytes = resident_base_bytes(request),
           .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,
           .recompute_blocks = request.recompute_blocks,
           .saves_checkpoints = request.saves_checkpoints};

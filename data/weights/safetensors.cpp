@@ -132,11 +132,7 @@ std::shared_ptr<SafetensorsFile> SafetensorsFile::open(const std::string& path) 
   return std::make_shared<MappedSafetensors>(path);
 }
 
-uint64_t num_bytes(const WeightInfo& info) {
-  uint64_t bytes = c10::elementSize(info.dtype);
-  for (const int64_t size : info.shape) bytes *= static_cast<uint64_t>(size);
-  return bytes;
-}
+uint64_t num_bytes(const WeightInfo& info) { return static_cast<uint64_t>(stored_bytes(info)); }
 
 void require_finite(const std::string& where, const std::string& name, const at::Tensor& tensor) {
   if (!at::isFloatingType(tensor.scalar_type())) return;
