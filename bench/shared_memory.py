@@ -1,7 +1,7 @@
 """How much of the base each rank of a host pays for: PSS summed over ranks, for a base that dominates memory.
 
 PSS divides a page by the number of processes that map it, so the sum over ranks is what the host really holds. The base has
-the shape of a 3B LLaMA model and holds zeros: which numbers they are changes no page.
+the shape of a 7B LLaMA model and holds zeros: which numbers they are changes no page.
 """
 
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sides import PROJECT
 
-FOLDER = PROJECT / ".cache" / "bench" / "zeros-3b"
-SHAPE = dict(hidden_size=3200, intermediate_size=8640, num_hidden_layers=26, num_attention_heads=32, num_key_value_heads=32,
+FOLDER = PROJECT / ".cache" / "bench" / "zeros-7b"
+SHAPE = dict(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=32,
              vocab_size=32000)
 NUM_TOKENS, NUM_RANKS, LIMIT = 32, 4, 1.15
 
@@ -69,12 +69,12 @@ def pss_of(pid, binary):
 
 def summed_pss(binary, ranks):
     """The highest sum over the ranks during one step, in bytes."""
-    records = FOLDER / "tokens.jsonl"
+    model, records = write_base(), FOLDER / "tokens.jsonl"
     row = [7 * i % 30000 for i in range(NUM_TOKENS)]
     records.write_text((json.dumps({"input_ids": row, "labels": row}) + "\n") * NUM_RANKS)
     config = FOLDER / f"config-{ranks}.yaml"
     config.write_text(f"""\
-base_model: {write_base()}
+base_model: {model}
 task_type: text-generation
 device: cpu
 target_modules: [q_proj, v_proj]
@@ -106,7 +106,7 @@ def measure_shared_base(binary):
     binary = os.path.realpath(binary)
     one, many = summed_pss(binary, 1), summed_pss(binary, NUM_RANKS)
     met = many / one <= LIMIT
-    print(f"\nmemory: summed PSS of {NUM_RANKS} ranks over that of one, 3B shape, {NUM_TOKENS} tokens a slot")
+    print(f"\nmemory: summed PSS of {NUM_RANKS} ranks over that of one, LLaMA-2 7B shape, {NUM_TOKENS} tokens a slot")
     print(f"memory {many / one:.3f}x ({many / 2**30:.2f} against {one / 2**30:.2f} GiB)   target <= {LIMIT}   "
           f"{'MET' if met else 'MISSED'}")
     return met
