@@ -2,7 +2,7 @@
 
 Every pair trains the same slots; losses must be equal to the last digit before a ratio is printed. Whole runs alternate in
 blocks of A B B A. `scripts/bench_ranks.sh` calls it; docs/performance.md explains the rules. Standard library only, but the
-135M model of `make bench` must be in .cache/bench.
+random model is written by transformers, in the Python named by --peer-python.
 
 Exit codes: 0 every target met, 1 a target missed, 2 a run failed, 3 the losses differ.
 """
@@ -20,9 +20,10 @@ from process import watch
 from ratios import block_ratio, interval, median
 from run import GATE_FAILED, MISSED, NOT_RUN, NUM_WARMUP, say, verdict
 from shared_memory import measure_shared_base
-from sides import INPUTS, PROJECT, RUNS
+from sides import PROJECT, RUNS, START_CASE
 
 NUM_TOKENS = 512
+INPUTS = START_CASE.inputs
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def main():
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3, help="measured steps of each run")
     parser.add_argument("--binary", default=str(PROJECT / "build/release/lora-dist"))
+    parser.add_argument("--peer-python", default="python3", help="a Python with torch, transformers and peft")
     options = parser.parse_args()
+    START_CASE.write_inputs(options.peer_python)
     machine = describe_machine()
     print(f"lora-dist ranks   commit {describe_commit()}   {machine['cores']} cores {machine['cpu']}, family "
           f"{machine['family']} model {machine['model']}, {machine['vector']}", flush=True)

@@ -9,8 +9,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$root/scripts/build.sh"
 python=${BENCH_PYTHON:-$root/.deps/bench-venv/bin/python}
-if [[ ! -e $root/.cache/bench/smollm2-135m/complete ]]; then
-  [[ -n ${BENCH_PYTHON:-} ]] || "$root/scripts/bench_setup.sh"
-  (cd "$root/bench" && "$python" -B -c "from sides import write_inputs; write_inputs('$python')")
-fi
-exec python3 -B "$root/bench/ranks.py" --binary "$binary" "$@"
+[[ -n ${BENCH_PYTHON:-} ]] || "$root/scripts/bench_setup.sh"
+exec python3 -B "$root/bench/ranks.py" --binary "$binary" --peer-python "$python" "$@"
