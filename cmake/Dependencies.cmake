@@ -36,8 +36,9 @@ if(LORA_DIST_CUDA)
       message(FATAL_ERROR "${LORA_DIST_DEPS}/nvidia/${header} is missing; remove ${LORA_DIST_DEPS} and run LORA_DIST_PROFILE=cuda scripts/setup.sh")
     endif()
   endforeach()
-  add_library(lora_dist_nccl_headers INTERFACE)
-  target_include_directories(lora_dist_nccl_headers SYSTEM INTERFACE
+  add_library(lora_dist_nccl INTERFACE)
+  target_compile_definitions(lora_dist_nccl INTERFACE LORA_DIST_CUDA)
+  target_include_directories(lora_dist_nccl SYSTEM INTERFACE
     ${LORA_DIST_DEPS}/nvidia/nccl/include ${LORA_DIST_DEPS}/nvidia/cu13/include ${LORA_DIST_DEPS}/nvidia/cu13/include/cccl)
 endif()
 
@@ -56,7 +57,6 @@ target_compile_options(lora_dist_base INTERFACE -Wall -Wextra -Wno-unused-parame
 # GCC collects its own garbage less often: a tenth of the compile time for a tenth more memory.
 target_compile_options(lora_dist_base INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-heapsize=1500000$<SEMICOLON>--param=ggc-min-expand=300>)
-target_compile_definitions(lora_dist_base INTERFACE
-  LORA_DIST_VERSION="${PROJECT_VERSION}" $<$<BOOL:${LORA_DIST_CUDA}>:LORA_DIST_CUDA>)
+target_compile_definitions(lora_dist_base INTERFACE LORA_DIST_VERSION="${PROJECT_VERSION}")
 target_link_libraries(lora_dist_base INTERFACE
   lora_dist_torch fmt::fmt nlohmann_json::nlohmann_json Threads::Threads)

@@ -48,11 +48,10 @@ MeetingPoint meet_by_mpi(const BackendOptions& options) {
 MeetingPoint meet_at_master(const BackendOptions& options) {
   const WorldInfo& world = options.world;
   const bool serve = world.rank == 0 && !options.store_is_served;
-  return {.store = open_store(world.master_addr, world.master_port, serve,
-                              options.startup_timeout_s),
-          .address = own_address(options.network_interface, world.master_addr,
-                                 several_hosts(world)),
-          .session = nullptr};
+  return {
+      .store = open_store(world.master_addr, world.master_port, serve, options.startup_timeout_s),
+      .address = own_address(options.network_interface, world.master_addr, several_hosts(world)),
+      .session = nullptr};
 }
 
 }  // namespace
@@ -67,14 +66,13 @@ MeetingPoint meet(const BackendOptions& options) {
 CommError did_not_come_together(const BackendOptions& options, std::string_view backend,
                                 const std::exception& cause, std::string fix) {
   const WorldInfo& world = options.world;
-  return CommError(
-      {.where =
-           fmt::format("[rank {}/{} {}] {}", world.rank, world.world_size, world.host, backend),
-       .found =
-           fmt::format("the ranks did not come together within {:g} s (startup_timeout_s) [{}]",
-                       options.startup_timeout_s, first_line(cause)),
-       .expected = {},
-       .fix = std::move(fix)});
+  return CommError({.where = fmt::format("[rank {}/{} {}] {}", world.rank, world.world_size,
+                                         world.host, backend),
+                    .found = fmt::format(
+                        "the ranks did not come together within {:g} s (startup_timeout_s) [{}]",
+                        options.startup_timeout_s, first_line(cause)),
+                    .expected = {},
+                    .fix = std::move(fix)});
 }
 
 std::chrono::milliseconds milliseconds(double seconds) {

@@ -22,7 +22,7 @@ namespace lora_dist {
 struct MeetingPoint {
   c10::intrusive_ptr<c10d::Store> store;  // of this run's keys
   std::string address;                    // of this host, as the peers reach it
-  std::shared_ptr<MpiSession> session;    // under mpirun MPI has to be left in good order; else null
+  std::shared_ptr<MpiSession> session;  // under mpirun MPI has to be left in good order; else null
 };
 
 /// Ranks   collective.

@@ -4,8 +4,8 @@
 // holder lets go, no exception is in flight and nobody called leave_without_finalizing(). Before
 // it, all ranks meet with a limit.
 //
-// The only file beside it that calls MPI is mpi.cpp; other backends under mpirun borrow a session to
-// agree on an address (meeting.hpp).
+// The only file beside it that calls MPI is mpi.cpp; other backends under mpirun borrow a session
+// to agree on an address (meeting.hpp).
 #pragma once
 
 #include <mpi.h>

@@ -24,8 +24,7 @@ std::string load_cuda() {
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
     return fmt::format(
         "LibTorch's CUDA half does not load ({}); run make build again on this machine", dlerror());
-  if (!at::hasCUDA() || num_gpus() == 0)
-    return "the driver reports no GPU";
+  if (!at::hasCUDA() || num_gpus() == 0) return "the driver reports no GPU";
   return {};
 }
 
@@ -47,8 +46,7 @@ bool has_gpu_for_each_rank(int local_world_size) {
   // A scheduler that binds GPUs to tasks (srun --gpus-per-task) shows each rank only its own.
   std::error_code unreadable;
   const std::filesystem::directory_iterator gpus(kDriver / "gpus", unreadable);
-  return visible == 1 && !unreadable &&
-         std::distance(begin(gpus), end(gpus)) >= local_world_size;
+  return visible == 1 && !unreadable && std::distance(begin(gpus), end(gpus)) >= local_world_size;
 }
 
 }  // namespace lora_dist

@@ -42,8 +42,7 @@ std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& 
                                          at::Device device) {
   const bool nccl_can_be_had =
       is_built_with_nccl() && device.is_cuda() && has_gpu_for_each_rank(world.local_world_size);
-  const std::string backend =
-      choose_backend(world, config.distribution.backend, nccl_can_be_had);
+  const std::string backend = choose_backend(world, config.distribution.backend, nccl_can_be_had);
   BackendOptions options = backend_options(world, config.distribution);
   options.device = device;
   std::unique_ptr<Communicator> communicator = backends().at(backend)(options);

@@ -10,8 +10,8 @@
 
 namespace lora_dist {
 
-/// `device` is what this rank computes on; `backend: auto` is NCCL only where every rank of the host
-/// has a GPU of its own, and all hosts are taken to be alike.
+/// `device` is what this rank computes on; `backend: auto` is NCCL only where every rank of the
+/// host has a GPU of its own, and all hosts are taken to be alike.
 ///
 /// Ranks   collective. World size 1 never touches MPI.
 /// Errors  ConfigError: the ranks' configs differ, the named backend is not to be had; CommError.

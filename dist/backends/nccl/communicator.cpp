@@ -56,8 +56,7 @@ bool NcclCommunicator::finalize() {
   return state == ncclSuccess && succeeded(nccl_.comm_destroy(comm_));
 }
 
-std::shared_ptr<NcclCommunicator> NcclCommunicator::split(int colour, int rank,
-                                                          Deadline deadline) {
+std::shared_ptr<NcclCommunicator> NcclCommunicator::split(int colour, int rank, Deadline deadline) {
   const std::shared_ptr<NcclCommunicator> part(new NcclCommunicator(nccl_, device_));
   constexpr std::string_view kCall = "ncclCommSplit";
   ncclConfig_t config = non_blocking();

@@ -62,8 +62,8 @@ NcclLibrary load_nccl() {
   int version = 0;
   nccl_check(nccl, get_version(&version), "ncclGetVersion");
   if (version < NCCL_VERSION_CODE)
-    refuse_library(fmt::format("NCCL {} is older than the {} of this build",
-                               version_text(version), version_text(NCCL_VERSION_CODE)));
+    refuse_library(fmt::format("NCCL {} is older than the {} of this build", version_text(version),
+                               version_text(NCCL_VERSION_CODE)));
   return nccl;
 }
 

@@ -107,9 +107,8 @@ class NcclTransport final : public Transport {
 
   std::unique_ptr<Pending> all_to_all(at::Tensor output, at::Tensor input, const RowCounts& rows,
                                       Deadline deadline) override {
-    return start("ncclSend and ncclRecv", {output, input}, deadline, [&](ncclComm_t comm) {
-      return exchange_rows(output, input, rows, comm);
-    });
+    return start("ncclSend and ncclRecv", {output, input}, deadline,
+                 [&](ncclComm_t comm) { return exchange_rows(output, input, rows, comm); });
   }
 
   std::unique_ptr<Pending> barrier(Deadline deadline) override {
@@ -141,7 +140,7 @@ class NcclTransport final : public Transport {
     return with_gpu_errors([&] {
       // The inputs are there, and nobody reads the outputs' memory any more, when what the caller
       // has queued so far is done.
-      mark_queued_work(stream_.device())->block(stream_);
+      if (const auto queued_work = mark_queued_work(stream_.device())) queued_work->block(stream_);
       const bool is_queued = comm_->queue(call, name, deadline);
       return std::make_unique<NcclPending>(comm_, stream_, std::move(tensors), is_queued);
     });
@@ -153,12 +152,14 @@ class NcclTransport final : public Transport {
     const auto row_bytes = static_cast<size_t>(input.size(1));
     const auto* sent = static_cast<const char*>(input.const_data_ptr());
     auto* received = static_cast<char*>(output.data_ptr());
-    ncclResult_t first_failure = nccl_.group_start();
+    // A group that was begun is ended, whatever failed inside it.
+    ncclResult_t outcome = nccl_.group_start();
     const auto note = [&](ncclResult_t result) {
-      if (first_failure == ncclSuccess) first_failure = result;
+      if (outcome == ncclSuccess || outcome == ncclInProgress) outcome = result;
     };
     for (int peer = 0; peer < static_cast<int>(rows.input.size()); ++peer) {
-      const size_t to_peer = rows.input[peer] * row_bytes, from_peer = rows.output[peer] * row_bytes;
+      const size_t to_peer = rows.input[peer] * row_bytes,
+                   from_peer = rows.output[peer] * row_bytes;
       if (to_peer > 0) note(nccl_.send(sent, to_peer, ncclUint8, peer, comm, cuda_stream()));
       if (from_peer > 0)
         note(nccl_.recv(received, from_peer, ncclUint8, peer, comm, cuda_stream()));
@@ -166,7 +167,7 @@ class NcclTransport final : public Transport {
       received += from_peer;
     }
     note(nccl_.group_end());
-    return first_failure;
+    return outcome;
   }
 
   const NcclLibrary& nccl_;
@@ -190,12 +191,11 @@ std::unique_ptr<Transport> make_nccl_transport(const NcclSeat& seat, Deadline de
   ncclUniqueId id;
   LD_CHECK(seat.id.size() == sizeof id.internal, "this is no id of NCCL");
   std::memcpy(id.internal, seat.id.data(), sizeof id.internal);
-  std::shared_ptr<NcclCommunicator> comm = NcclCommunicator::join(
-      nccl_library(), id, seat.rank, seat.world_size, seat.device, deadline);
+  std::shared_ptr<NcclCommunicator> comm =
+      NcclCommunicator::join(nccl_library(), id, seat.rank, seat.world_size, seat.device, deadline);
   // Above the compute stream: a gather that is late holds up a whole layer.
-  const c10::Stream stream =
-      c10::impl::VirtualGuardImpl(seat.device.type())
-          .getStreamFromGlobalPool(seat.device, /*isHighPriority=*/true);
+  const c10::Stream stream = c10::impl::VirtualGuardImpl(seat.device.type())
+                                 .getStreamFromGlobalPool(seat.device, /*isHighPriority=*/true);
   return std::make_unique<NcclTransport>(std::move(comm), stream, seat.rank, seat.session);
 }
 
