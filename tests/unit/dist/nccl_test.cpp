@@ -22,8 +22,9 @@ using testing::HasSubstr;
 /// What the library below was asked, and what it answers.
 struct Script {
   std::atomic<int> polls_until_ready{0};  // of the call under way
+  int polls_of_a_split = 0;
   std::atomic<ncclResult_t> state{ncclSuccess};
-  std::atomic<int> num_finalized{0}, num_destroyed{0}, num_aborted{0};
+  std::atomic<int> num_made{0}, num_finalized{0}, num_destroyed{0}, num_aborted{0};
   ncclComm_t part = reinterpret_cast<ncclComm_t>(uintptr_t{0x20});  // what a split makes
 };
 Script* script = nullptr;  // NCCL's functions take no context
@@ -35,10 +36,13 @@ NcclLibrary scripted_library() {
   nccl.comm_init_rank_config = [](ncclComm_t* comm, int, ncclUniqueId, int, ncclConfig_t* config) {
     EXPECT_EQ(config->blocking, 0);
     *comm = reinterpret_cast<ncclComm_t>(uintptr_t{0x10});
+    ++script->num_made;
     return begin_call();
   };
   nccl.comm_split = [](ncclComm_t, int colour, int, ncclComm_t* part, ncclConfig_t*) {
     *part = colour == NCCL_SPLIT_NOCOLOR ? nullptr : script->part;
+    if (*part) ++script->num_made;
+    script->polls_until_ready = script->polls_of_a_split;
     return begin_call();
   };
   nccl.comm_get_async_error = [](ncclComm_t, ncclResult_t* state) {
@@ -59,7 +63,12 @@ NcclLibrary scripted_library() {
 class ScriptedNccl : public testing::Test {
  protected:
   void SetUp() override { script = &script_; }
-  ~ScriptedNccl() override { script = nullptr; }
+  void TearDown() override {
+    EXPECT_TRUE(poll_until(deadline_in(5), [this] {
+      return script_.num_destroyed + script_.num_aborted == script_.num_made;
+    })) << "a communicator was left behind, or ended twice";
+    script = nullptr;
+  }
 
   std::shared_ptr<NcclCommunicator> join() {
     return NcclCommunicator::join(nccl_, ncclUniqueId{}, 0, 2, at::kCPU, deadline_in(0.2));
@@ -159,7 +168,7 @@ TEST_F(ScriptedNccl, SplitsIntoPartsAndNothingForARankThatIsAlone) {
 
 TEST_F(ScriptedNccl, AbortsAPartThatIsNotMadeInTime) {
   const auto comm = join();
-  script_.polls_until_ready = 1 << 30;
+  script_.polls_of_a_split = 1 << 30;
   EXPECT_THROW(comm->split(/*colour=*/0, /*rank=*/0, deadline_in(0.05)), TransportError);
   EXPECT_TRUE(poll_until(deadline_in(5), [this] { return script_.num_aborted == 1; }));
   script_.polls_until_ready = 0;
