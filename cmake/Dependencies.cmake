@@ -28,6 +28,20 @@ target_link_libraries(lora_dist_torch INTERFACE
   -Wl,--push-state,--no-as-needed torch_cpu c10 -Wl,--pop-state
   ${torch_root}/lib/libgomp.so.1)  # LibTorch's own OpenMP runtime, so that only one is ever loaded
 
+# NCCL and CUDA: types only. Both libraries are loaded at run time, with LibTorch's CUDA half, where a GPU is found; the
+# program itself starts without them. NCCL's header asks for those of CUDA, which asks for CCCL's.
+if(LORA_DIST_CUDA)
+  foreach(header nccl/include/nccl.h cu13/include/crt/host_config.h cu13/include/cccl/nv/target)
+    if(NOT EXISTS ${LORA_DIST_DEPS}/nvidia/${header})
+      message(FATAL_ERROR "${LORA_DIST_DEPS}/nvidia/${header} is missing; remove ${LORA_DIST_DEPS} and run LORA_DIST_PROFILE=cuda scripts/setup.sh")
+    endif()
+  endforeach()
+  add_library(lora_dist_nccl INTERFACE)
+  target_compile_definitions(lora_dist_nccl INTERFACE LORA_DIST_CUDA)
+  target_include_directories(lora_dist_nccl SYSTEM INTERFACE
+    ${LORA_DIST_DEPS}/nvidia/nccl/include ${LORA_DIST_DEPS}/nvidia/cu13/include ${LORA_DIST_DEPS}/nvidia/cu13/include/cccl)
+endif()
+
 # LibTorch carries headers of a newer fmt than the one spdlog was built with, and they would be found first. A folder
 # that holds only a link to the system's fmt goes in front.
 set(system_fmt ${CMAKE_BINARY_DIR}/system_fmt)
@@ -43,7 +57,6 @@ target_compile_options(lora_dist_base INTERFACE -Wall -Wextra -Wno-unused-parame
 # GCC collects its own garbage less often: a tenth of the compile time for a tenth more memory.
 target_compile_options(lora_dist_base INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-heapsize=1500000$<SEMICOLON>--param=ggc-min-expand=300>)
-target_compile_definitions(lora_dist_base INTERFACE
-  LORA_DIST_VERSION="${PROJECT_VERSION}" $<$<BOOL:${LORA_DIST_CUDA}>:LORA_DIST_CUDA>)
+target_compile_definitions(lora_dist_base INTERFACE LORA_DIST_VERSION="${PROJECT_VERSION}")
 target_link_libraries(lora_dist_base INTERFACE
   lora_dist_torch fmt::fmt nlohmann_json::nlohmann_json Threads::Threads)

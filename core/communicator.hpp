@@ -1,9 +1,10 @@
 // Socket: bytes between ranks. Plugged by dist/backends.
 //
 // Every operation is a collective: all ranks call it, in the same order, with the same shape and
-// dtype. Tensors are contiguous and live on the host unless the backend says otherwise. Operations
-// are numbered, carry a limit, and a failure names the operation, its number and the peer.
-// Operations of one communicator come from one thread.
+// dtype. Tensors are contiguous and live on the host or on this rank's GPU; an operation comes
+// after what its thread has queued there, and what the thread queues after wait() sees the result.
+// Operations are numbered, carry a limit, and a failure names the operation, its number and the
+// peer. Operations of one communicator come from one thread.
 //
 // An operation may need every rank in a wait() of the same communicator before it moves on. So
 // where several communicators are in use at once, all ranks wait for their operations in one order.

@@ -17,6 +17,8 @@ packages=(
 torch_version=2.11.0
 # What libtorch_cpu itself needs of the CUDA toolkit the wheel was built with (13.0.2), GPU or not.
 cpu_wheels=("torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+# With a GPU all that the wheel depends on, and of the same toolkit the headers that those of NCCL ask for.
+cuda_wheels=("${cpu_wheels[@]}" nvidia-nccl-cu13==2.28.9 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 deps=$root/.deps
 log=$deps/setup.log
 
@@ -59,7 +61,7 @@ wanted_profile() {
 install_libtorch() {
   local profile=$1 needs_gib=4 wheels=("${cpu_wheels[@]}") options=(--no-deps)
   if [[ $profile == cuda ]]; then
-    needs_gib=12 wheels=("torch==$torch_version") options=()
+    needs_gib=12 wheels=("${cuda_wheels[@]}") options=()
   fi
   local free_gib
   free_gib=$(df -BG --output=avail "$deps" | tr -dc '0-9')

@@ -17,7 +17,9 @@ struct BackendOptions {
   double startup_timeout_s = 300;  // for all ranks to join
   bool shared_memory = true;       // between ranks of one host, in place of the backend's own way
 
-  // gloo only
+  at::Device device = at::kCPU;  // nccl only: this rank's GPU
+
+  // gloo and nccl, until the ranks know each other
   std::string network_interface = {};  // "eth0"; empty: the one that leads to rank 0
   bool store_is_served =
       false;  // torchrun's agent listens at world.master_addr already, else rank 0 does
@@ -28,6 +30,9 @@ using BackendFactory = std::function<std::unique_ptr<Communicator>(const Backend
 /// Errors of a factory  ConfigError: not in this build, or not for this world; CommError: ranks did
 /// not come together.
 const Registry<BackendFactory>& backends();
+
+/// Whether nccl is more than a name in this build.
+bool is_built_with_nccl();
 
 /// `count` communicators of one world whose ranks are threads of this process, in rank order
 /// (backend "local"). `hosts`, if given, names the host that each rank pretends to be on.

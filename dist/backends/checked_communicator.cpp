@@ -1,7 +1,6 @@
 #include "dist/backends/checked_communicator.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <mutex>
@@ -11,13 +10,13 @@
 
 #include "core/error.hpp"
 #include "dist/backends/shared_memory.hpp"
+#include "dist/backends/staging.hpp"
 
 namespace lora_dist {
 namespace {
 
 void check_tensor(const at::Tensor& tensor) {
   LD_CHECK(tensor.defined() && tensor.is_contiguous(), "collectives take contiguous tensors");
-  LD_CHECK(tensor.device().is_cpu(), "this backend moves host tensors");
 }
 
 /// One row of `rows` for each rank, with the dtype of `row`.
@@ -48,24 +47,6 @@ at::Tensor as_byte_rows(const at::Tensor& tensor, int64_t row_bytes) {
 }
 
 }  // namespace
-
-Deadline deadline_in(double seconds) {
-  return std::chrono::steady_clock::now() +
-         std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-             std::chrono::duration<double>(seconds));
-}
-
-double seconds_until(Deadline deadline) {
-  return std::max(
-      0.0, std::chrono::duration<double>(deadline - std::chrono::steady_clock::now()).count());
-}
-
-std::vector<int> ranks_of_colour(const std::vector<int64_t>& colours, int rank) {
-  std::vector<int> ranks;
-  for (int other = 0; other < static_cast<int>(colours.size()); ++other)
-    if (colours[other] == colours[rank]) ranks.push_back(other);
-  return ranks;
-}
 
 /// What communicators that were split from each other share. They may be used by several threads.
 struct CheckedCommunicator::Family {
@@ -174,8 +155,10 @@ Work CheckedCommunicator::broadcast(at::Tensor tensor, int root, CollectiveOptio
   const Operation operation = describe("broadcast", tensor, options);
   if (next_rank() != root) count_sent(next_rank(), tensor.nbytes());
   if (world_size() == 1 || tensor.numel() == 0) return start(operation, nullptr);
-  return start(operation,
-               [&](Deadline deadline) { return transport_->broadcast(tensor, root, deadline); });
+  return start(operation, [&](Deadline deadline) {
+    Staging staging(*transport_);
+    return staging.bring_back(transport_->broadcast(staging.in_place(tensor), root, deadline));
+  });
 }
 
 Work CheckedCommunicator::all_reduce(at::Tensor tensor, CollectiveOptions options) {
@@ -187,8 +170,10 @@ Work CheckedCommunicator::all_reduce(at::Tensor tensor, CollectiveOptions option
   const auto bytes = static_cast<int64_t>(tensor.nbytes());
   count_sent(next_rank(), std::llround(2.0 * (world_size() - 1) / world_size() * bytes));
   if (world_size() == 1 || tensor.numel() == 0) return start(operation, nullptr);
-  return start(operation,
-               [&](Deadline deadline) { return transport_->all_reduce(tensor, deadline); });
+  return start(operation, [&](Deadline deadline) {
+    Staging staging(*transport_);
+    return staging.bring_back(transport_->all_reduce(staging.in_place(tensor), deadline));
+  });
 }
 
 Work CheckedCommunicator::all_gather(at::Tensor output, at::Tensor input,
@@ -199,8 +184,11 @@ Work CheckedCommunicator::all_gather(at::Tensor output, at::Tensor input,
   count_sent(next_rank(), (world_size() - 1) * static_cast<int64_t>(input.nbytes()));
   if (world_size() == 1) output.view({-1}).copy_(input.view({-1}));
   if (world_size() == 1 || input.numel() == 0) return start(operation, nullptr);
-  return start(operation,
-               [&](Deadline deadline) { return transport_->all_gather(output, input, deadline); });
+  return start(operation, [&](Deadline deadline) {
+    Staging staging(*transport_);
+    return staging.bring_back(
+        transport_->all_gather(staging.output(output), staging.input(input), deadline));
+  });
 }
 
 Work CheckedCommunicator::all_to_all(at::Tensor output, at::Tensor input, RowCounts rows,
@@ -219,8 +207,10 @@ Work CheckedCommunicator::all_to_all(at::Tensor output, at::Tensor input, RowCou
   // A rank without rows takes part all the same: others may have some.
   if (world_size() == 1 || row_bytes == 0) return start(operation, nullptr);
   return start(operation, [&](Deadline deadline) {
-    return transport_->all_to_all(as_byte_rows(output, row_bytes), as_byte_rows(input, row_bytes),
-                                  rows, deadline);
+    Staging staging(*transport_);
+    return staging.bring_back(
+        transport_->all_to_all(as_byte_rows(staging.output(output), row_bytes),
+                               as_byte_rows(staging.input(input), row_bytes), rows, deadline));
   });
 }
 

@@ -3,9 +3,6 @@
 // LibTorch ships the code but not Gloo's own headers, which come from Debian's libgloo-dev and are
 // older than the library: this is the one file that sees them, and the conformance suite guards the
 // match. libgloo itself is never linked, its symbols are in libtorch_cpu already.
-//
-// Ranks find each other through a TCPStore: at MASTER_ADDR:MASTER_PORT where the environment names
-// one (torchrun, srun), else rank 0 lets the kernel choose a port and MPI tells the others.
 #include <algorithm>
 #include <mutex>
 
@@ -13,13 +10,11 @@
 #define USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #endif
 
 #include "core/error.hpp"
 #include "dist/backends/checked_communicator.hpp"
-#include "dist/backends/gloo_address.hpp"
-#include "dist/backends/mpi_session.hpp"
+#include "dist/backends/meeting.hpp"
 
 namespace lora_dist {
 
@@ -35,17 +30,6 @@ std::unique_ptr<Communicator> make_gloo_backend(const BackendOptions&) {
 #else
 
 namespace {
-
-std::chrono::milliseconds milliseconds(double seconds) {
-  return std::chrono::milliseconds(std::max<int64_t>(1, std::llround(seconds * 1000)));
-}
-
-/// The first line of a library's message without its stack.
-std::string first_line(const std::exception& error) {
-  const auto* c10_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = c10_error ? c10_error->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
-}
 
 at::Tensor as_bytes(const at::Tensor& tensor) { return tensor.view({-1}).view(at::kByte); }
 
@@ -168,56 +152,10 @@ class GlooTransport final : public Transport {
   bool abandoned_ = false;
 };
 
-c10::intrusive_ptr<c10d::TCPStore> open_store(const std::string& host, int port, bool serve,
-                                              double timeout_s) {
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(port);
-  options.isServer = serve;
-  options.waitWorkers = false;
-  options.timeout = milliseconds(timeout_s);
-  return c10::make_intrusive<c10d::TCPStore>(host, options);
-}
-
-bool several_hosts(const WorldInfo& world) { return world.local_world_size < world.world_size; }
-
-struct MeetingPoint {
-  c10::intrusive_ptr<c10d::TCPStore> store;
-  std::string address;  // of this host, as the peers reach it
-};
-
-/// Rank 0 lets the kernel choose a port; the others hear of it by MPI.
-MeetingPoint meet_by_mpi(MpiSession& session, const BackendOptions& options) {
-  const WorldInfo& world = options.world;
-  MeetingPoint point;
-  std::string where;
-  if (world.rank == 0) {
-    point.address = own_address(options.network_interface, several_hosts(world) ? "" : "127.0.0.1",
-                                several_hosts(world));
-    point.store = open_store(point.address, /*port=*/0, /*serve=*/true, options.startup_timeout_s);
-    where = fmt::format("{} {}", point.address, point.store->getPort());
-  }
-  where = session.broadcast_text(where, deadline_in(options.startup_timeout_s));
-  if (world.rank == 0) return point;
-  const std::string host = where.substr(0, where.find(' '));
-  const int port = std::stoi(where.substr(where.find(' ')));
-  return {open_store(host, port, /*serve=*/false, options.startup_timeout_s),
-          own_address(options.network_interface, host, several_hosts(world))};
-}
-
-MeetingPoint meet_at_master(const BackendOptions& options) {
-  const WorldInfo& world = options.world;
-  const bool serve = world.rank == 0 && !options.store_is_served;
-  return {open_store(world.master_addr, world.master_port, serve, options.startup_timeout_s),
-          own_address(options.network_interface, world.master_addr, several_hosts(world))};
-}
-
 std::unique_ptr<Communicator> come_together(const BackendOptions& options) {
-  std::shared_ptr<MpiSession> session;
-  if (options.world.master_addr.empty()) session = MpiSession::join(options.world);
-  MeetingPoint point = session ? meet_by_mpi(*session, options) : meet_at_master(options);
-  const auto store = c10::make_intrusive<c10d::PrefixStore>(options.store_prefix, point.store);
+  MeetingPoint point = meet(options);
   return std::make_unique<CheckedCommunicator>(
-      std::make_unique<GlooTransport>(store, session, point.address, options.world.rank,
+      std::make_unique<GlooTransport>(point.store, point.session, point.address, options.world.rank,
                                       options.world.world_size, options.startup_timeout_s),
       options);
 }
@@ -230,14 +168,9 @@ std::unique_ptr<Communicator> make_gloo_backend(const BackendOptions& options) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    const WorldInfo& world = options.world;
-    throw CommError(
-        {.where = fmt::format("[rank {}/{} {}] gloo", world.rank, world.world_size, world.host),
-         .found =
-             fmt::format("the ranks did not come together within {:g} s (startup_timeout_s) [{}]",
-                         options.startup_timeout_s, first_line(error)),
-         .expected = {},
-         .fix = "check that all hosts reach rank 0; GLOO_SOCKET_IFNAME chooses the interface"});
+    throw did_not_come_together(
+        options, "gloo", error,
+        "check that all hosts reach rank 0; GLOO_SOCKET_IFNAME chooses the interface");
   }
 }
 

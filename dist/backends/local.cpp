@@ -4,6 +4,10 @@
 // last to arrive does the work for all and wakes them, so an operation never waits for a peer's
 // wait(), whatever order they wait in. Sums are taken in rank order. Ranks that call different
 // operations under one number are our own bug and abort.
+//
+// Tensors may lie on a GPU, where each thread has a stream of its own: the work for all is queued
+// behind what every rank had queued when it arrived, and a rank's wait() queues the rest behind
+// that work.
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -12,6 +16,7 @@
 
 #include "core/error.hpp"
 #include "dist/backends/checked_communicator.hpp"
+#include "dist/backends/stream_order.hpp"
 
 namespace lora_dist {
 namespace {
@@ -22,7 +27,12 @@ struct Deposit {
   at::Tensor output, input;  // handles: the memory outlives a rank that gave up
   RowCounts rows;            // of an all_to_all
   bool arrived = false;
+  std::optional<c10::Event> ready = {};  // for tensors on a GPU: what its rank had queued before
 };
+
+at::Device device_of(const Deposit& deposit) {
+  return deposit.output.defined() ? deposit.output.device() : at::Device(at::kCPU);
+}
 
 struct Meeting {
   Kind kind;
@@ -31,6 +41,7 @@ struct Meeting {
   int num_arrived = 0;
   bool complete = false;
   bool given_up = false;  // a rank stopped waiting: its tensors are its own again
+  std::vector<std::optional<c10::Event>> done = {};  // [rank] on a GPU: the end of the work for it
 };
 
 at::Tensor row(const at::Tensor& rows, int rank) { return rows.select(0, rank).view({-1}); }
@@ -48,7 +59,7 @@ void hand_over(const Deposit& sender, int from, const Deposit& receiver, int to)
       .copy_(rows_of(sender.input, sender.rows.input, to));
 }
 
-void carry_out(const Meeting& meeting) {
+void carry_out_on_host(const Meeting& meeting) {
   const std::vector<Deposit>& deposits = meeting.deposits;
   const int world_size = static_cast<int>(deposits.size());
   switch (meeting.kind) {
@@ -73,6 +84,14 @@ void carry_out(const Meeting& meeting) {
     case Kind::kBarrier:
       break;
   }
+}
+
+void carry_out(Meeting& meeting) {
+  for (const Deposit& deposit : meeting.deposits)
+    if (deposit.ready) queue_behind(*deposit.ready, device_of(deposit));
+  carry_out_on_host(meeting);
+  for (const Deposit& deposit : meeting.deposits)
+    meeting.done.push_back(mark_queued_work(device_of(deposit)));
 }
 
 class Rendezvous {
@@ -101,10 +120,13 @@ class Rendezvous {
   }
 
   /// False when the deadline passed first; the ranks that had not arrived are then in `missing`.
-  bool wait(Meeting& meeting, Deadline deadline, std::vector<int>& missing) {
+  bool wait(Meeting& meeting, int rank, Deadline deadline, std::vector<int>& missing) {
     std::unique_lock lock(mutex_);
     changed_.wait_until(lock, deadline, [&] { return meeting.complete || !broken_.empty(); });
-    if (meeting.complete) return true;
+    if (meeting.complete) {
+      if (meeting.done[rank]) queue_behind(*meeting.done[rank], device_of(meeting.deposits[rank]));
+      return true;
+    }
     require_whole();
     meeting.given_up = true;
     missing.clear();
@@ -163,6 +185,7 @@ class LocalTransport final : public Transport {
 
   std::string_view name() const override { return "local"; }
   bool shares_memory() const override { return true; }
+  std::optional<at::Device> memory() const override { return std::nullopt; }
   std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline) override {
     return arrive(Kind::kBroadcast, root, {tensor, {}, {}});
   }
@@ -193,7 +216,7 @@ class LocalTransport final : public Transport {
     LocalPending(LocalTransport& owner, std::shared_ptr<Meeting> meeting)
         : owner_(owner), meeting_(std::move(meeting)) {}
     bool wait_until(Deadline deadline) override {
-      return owner_.rendezvous_->wait(*meeting_, deadline, owner_.missing_);
+      return owner_.rendezvous_->wait(*meeting_, owner_.rank_, deadline, owner_.missing_);
     }
 
    private:
@@ -202,6 +225,7 @@ class LocalTransport final : public Transport {
   };
 
   std::unique_ptr<Pending> arrive(Kind kind, int root, Deposit deposit) {
+    deposit.ready = mark_queued_work(device_of(deposit));
     return std::make_unique<LocalPending>(
         *this, rendezvous_->arrive(++number_, rank_, kind, root, std::move(deposit)));
   }

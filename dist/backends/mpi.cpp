@@ -7,6 +7,7 @@
 // this process leaves with an error and mpirun ends the job, at the latest by their own limit.
 #include "core/error.hpp"
 #include "dist/backends/checked_communicator.hpp"
+#include "dist/backends/meeting.hpp"
 #include "dist/backends/mpi_session.hpp"
 
 namespace lora_dist {
@@ -166,13 +167,7 @@ std::unique_ptr<Communicator> make_mpi_backend(const BackendOptions& options) {
     return std::make_unique<CheckedCommunicator>(
         std::make_unique<MpiTransport>(std::move(session), comm), options);
   } catch (const TransportError& error) {
-    throw CommError({.where = fmt::format("[rank {}/{} {}] mpi", options.world.rank,
-                                          options.world.world_size, options.world.host),
-                     .found = fmt::format(
-                         "the ranks did not come together within {:g} s (startup_timeout_s) [{}]",
-                         options.startup_timeout_s, error.what()),
-                     .expected = {},
-                     .fix = "look at the other ranks' logs"});
+    throw did_not_come_together(options, "mpi", error, "look at the other ranks' logs");
   }
 }
 

@@ -1,9 +1,6 @@
 #include "dist/backends/mpi_session.hpp"
 
-#include <sched.h>
-
 #include <exception>
-#include <thread>
 
 #include "core/error.hpp"
 
@@ -11,10 +8,6 @@ namespace lora_dist {
 namespace {
 
 constexpr double kFinalizeTimeoutS = 10;  // reliability 8
-// A message of a few megabytes is through in this time when the peers are there; who waits longer
-// waits for a peer's arithmetic and should leave it the core.
-constexpr auto kBusyWait = std::chrono::milliseconds(5);
-constexpr auto kNap = std::chrono::microseconds(50);
 
 void require_same_world(const WorldInfo& world) {
   int rank = 0, size = 0;
@@ -81,21 +74,13 @@ std::string MpiSession::broadcast_text(std::string text, Deadline deadline) {
 }
 
 bool wait_for_requests(std::vector<MPI_Request>& requests, Deadline deadline) {
-  const auto begin = std::chrono::steady_clock::now();
-  for (;;) {
+  return poll_until(deadline, [&] {
     int complete = 0;
     mpi_check(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &complete,
                           MPI_STATUSES_IGNORE),
               "MPI_Testall");
-    if (complete) return true;
-    const auto now = std::chrono::steady_clock::now();
-    if (now >= deadline) return false;
-    if (now - begin < kBusyWait) {
-      sched_yield();
-    } else {
-      std::this_thread::sleep_for(kNap);
-    }
-  }
+    return complete != 0;
+  });
 }
 
 ByteBlock::ByteBlock(int64_t bytes, int64_t largest_count) {

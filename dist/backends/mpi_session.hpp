@@ -4,8 +4,8 @@
 // holder lets go, no exception is in flight and nobody called leave_without_finalizing(). Before
 // it, all ranks meet with a limit.
 //
-// The only file beside it that calls MPI is mpi.cpp; gloo under mpirun borrows a session to agree
-// on an address.
+// The only file beside it that calls MPI is mpi.cpp; other backends under mpirun borrow a session
+// to agree on an address (meeting.hpp).
 #pragma once
 
 #include <mpi.h>
@@ -44,7 +44,6 @@ class MpiSession {
   int exceptions_at_start_;
 };
 
-/// Polls a request without spending a core that a peer of this host may need.
 /// False when the deadline passed. Errors  TransportError.
 bool wait_for_requests(std::vector<MPI_Request>& requests, Deadline deadline);
 

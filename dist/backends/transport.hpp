@@ -1,14 +1,16 @@
 // What one backend writes: five bare collectives that can be waited for with a deadline.
 //
 // No counting, no numbering, no messages for people: checked_communicator adds these once for all
-// backends. Arguments have been checked before they arrive here: host tensors, contiguous,
-// world_size of at least 2, all_reduce on float32, float64 or int64 only. Tensors are not empty,
-// except that a rank of an all_to_all may have nothing to send or to receive. Copies (all but
-// all_reduce) may be made bytewise.
+// backends. Arguments have been checked before they arrive here: contiguous tensors in the
+// transport's own memory, world_size of at least 2, all_reduce on float32, float64 or int64 only.
+// Tensors are not empty, except that a rank of an all_to_all may have nothing to send or to
+// receive. Copies (all but all_reduce) may be made bytewise.
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -23,6 +25,10 @@ Deadline deadline_in(double seconds);
 /// Never negative.
 double seconds_until(Deadline deadline);
 
+/// Asks `ready` again and again, and leaves the core to whoever needs it. False when the deadline
+/// passed first.
+bool poll_until(Deadline deadline, const std::function<bool()>& ready);
+
 /// A library's call failed or a peer is gone; the text is the library's own.
 class TransportError : public std::runtime_error {
  public:
@@ -34,7 +40,8 @@ class TransportError : public std::runtime_error {
 class Pending {
  public:
   virtual ~Pending() = default;
-  /// False when the deadline passed first. Errors  TransportError.
+  /// Once it answers true, whatever the calling thread queues on its current stream sees the
+  /// results. False when the deadline passed first. Errors  TransportError.
   virtual bool wait_until(Deadline deadline) = 0;
 };
 
@@ -44,6 +51,9 @@ class Transport {
   virtual std::string_view name() const = 0;
   /// Whether its ranks exchange through memory that they share.
   virtual bool shares_memory() const { return false; }
+  /// The device whose memory it moves; nothing where it takes whatever comes. Other tensors reach
+  /// it as copies (staging.hpp).
+  virtual std::optional<at::Device> memory() const { return at::Device(at::kCPU); }
 
   virtual std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline deadline) = 0;
   virtual std::unique_ptr<Pending> all_reduce(at::Tensor tensor, Deadline deadline) = 0;

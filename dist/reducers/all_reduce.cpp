@@ -10,7 +10,7 @@ namespace {
 class AllReduceReducer final : public GradientReducer {
  public:
   explicit AllReduceReducer(const ReducerArgs& args)
-      : world_(args.world), num_elements_(args.num_elements) {}
+      : world_(args.world), num_elements_(args.num_elements), device_(args.device) {}
 
   void begin_step(int64_t) override { sum_.reset(); }
 
@@ -22,7 +22,8 @@ class AllReduceReducer final : public GradientReducer {
 
   at::Tensor finalize() override {
     const trace::Span span("reduction");
-    if (!sum_.defined()) sum_ = at::zeros({num_elements_}, at::kFloat);
+    if (!sum_.defined())
+      sum_ = at::zeros({num_elements_}, at::TensorOptions(at::kFloat).device(device_));
     world_.all_reduce(sum_, {.name = "adapter gradient"}).wait();
     return std::move(sum_);
   }
@@ -30,6 +31,7 @@ class AllReduceReducer final : public GradientReducer {
  private:
   Communicator& world_;
   const int64_t num_elements_;
+  const at::Device device_;
   at::Tensor sum_;
 };
 

@@ -14,8 +14,8 @@ namespace lora_dist {
 
 class ChunkExchange {
  public:
-  /// `group` outlives this. Sums of this level have `num_elements` elements.
-  ChunkExchange(Communicator& group, int64_t num_elements);
+  /// `group` outlives this. Sums of this level have `num_elements` elements and lie on `device`.
+  ChunkExchange(Communicator& group, int64_t num_elements, at::Device device);
 
   int64_t chunk_elements() const { return chunk_elements_; }
 
@@ -31,11 +31,13 @@ class ChunkExchange {
   at::Tensor gather(const at::Tensor& own_chunk);
 
  private:
+  at::Tensor room(at::Tensor& buffer, int64_t num_rows) const;
   at::Tensor pack(const SlotTree& mine);
 
   Communicator& group_;
   const int64_t num_elements_;
   const int64_t chunk_elements_;
+  const at::Device device_;
   at::Tensor packed_, received_;  // (rows, C)
   at::Tensor gathered_WC_;
 };

@@ -13,7 +13,8 @@ namespace lora_dist {
 
 struct ReducerArgs {
   Communicator& world;
-  int64_t num_elements = 0;  // of the flat gradient
+  int64_t num_elements = 0;      // of the flat gradient
+  at::Device device = at::kCPU;  // where gradients come from and sums go
 };
 /// Ranks   making one is a collective, and so is every use of it.
 using ReducerFactory = std::function<std::unique_ptr<GradientReducer>(const ReducerArgs&)>;

@@ -26,14 +26,14 @@ class TreeReducer final : public GradientReducer {
     if (world_.world_size() == 1) return;
     const std::vector<TreeLevel> levels = tree_levels(layout_, world_.rank(), /*num_slots=*/0);
     if (levels.size() == 1) {
-      exchanges_.emplace_back(world_, num_elements_);
+      exchanges_.emplace_back(world_, num_elements_, args.device);
       return;
     }
     // All of a level's groups are made at once; each is known by its first member.
     inside_ = world_.split(levels[0].members.front(), {.name = "host"});
     across_ = world_.split(levels[1].members.front(), {.name = "peers on all hosts"});
-    exchanges_.emplace_back(*inside_, num_elements_);
-    exchanges_.emplace_back(*across_, exchanges_[0].chunk_elements());
+    exchanges_.emplace_back(*inside_, num_elements_, args.device);
+    exchanges_.emplace_back(*across_, exchanges_[0].chunk_elements(), args.device);
   }
 
   void begin_step(int64_t num_slots) override {

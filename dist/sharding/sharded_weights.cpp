@@ -1,5 +1,10 @@
 // At most two units are in memory: the one that runs, and the next one, which is on its way. What
 // travels is what the file stores: bf16 stays bf16.
+//
+// On a GPU the host is ahead of the kernels it queues. A gather begins behind what was queued
+// before it, so its buffer may be memory that the unit before last has just left, and runs beside
+// the unit that is queued next. Waiting for it holds up the host and not the GPU, which still has
+// that unit to compute; the host in turn is never further ahead than the memory allows.
 #include "dist/sharding/sharded_weights.hpp"
 
 #include <algorithm>
@@ -15,16 +20,18 @@ namespace {
 
 class ShardedWeights final : public WeightSource {
  public:
-  ShardedWeights(WeightSource& files, const WeightUnits& units, Communicator& group)
+  ShardedWeights(WeightSource& files, const WeightUnits& units, Communicator& group,
+                 at::Device device)
       : files_(files),
         group_(group),
+        device_(device),
         layouts_(unit_layouts(files, units, group.world_size())),
         vectors_(files.weights().size()),
         homes_(files.weights().size()) {
     for (size_t unit = 0; unit < units.size(); ++unit) {
       for (const UnitLayout::Matrix& matrix : layouts_[unit].matrices)
         homes_[matrix.index] = Home{unit, matrix};
-      slices_.push_back(read_slice(layouts_[unit]));
+      slices_.push_back(read_slice(layouts_[unit]).to(device_));
       for (const size_t index : units[unit])
         if (!is_cut(weights()[index])) vectors_[index] = read_whole(index);
     }
@@ -81,7 +88,7 @@ class ShardedWeights final : public WeightSource {
     const size_t unit = units_ahead_.back();
     units_ahead_.pop_back();
     const at::Tensor& slice = slices_.at(unit);
-    at::Tensor rows = at::empty({group_.world_size(), slice.numel()}, at::kByte);
+    at::Tensor rows = at::empty({group_.world_size(), slice.numel()}, slice.options());
     Work work = group_.all_gather(rows, slice, {.name = "frozen weights"});
     coming_.emplace(Gathered{unit, rows.view({-1}), std::move(work)});
   }
@@ -104,15 +111,17 @@ class ShardedWeights final : public WeightSource {
   }
 
   at::Tensor read_whole(size_t index) {
-    at::Tensor copy = files_.acquire(index).clone();
+    at::Tensor copy = files_.acquire(index).to(at::TensorOptions(device_), /*non_blocking=*/false,
+                                               /*copy=*/true);
     files_.release(index);
     return copy;
   }
 
   WeightSource& files_;
   Communicator& group_;
+  at::Device device_;
   std::vector<UnitLayout> layouts_;         // [unit]
-  std::vector<at::Tensor> slices_;          // [unit] uint8, this rank's
+  std::vector<at::Tensor> slices_;          // [unit] uint8, this rank's, on the device
   std::vector<at::Tensor> vectors_;         // [index in weights()]; undefined for matrices
   std::vector<std::optional<Home>> homes_;  // [index in weights()] of matrices
   std::vector<size_t> units_ahead_;         // of this pass, the next one last
@@ -122,8 +131,8 @@ class ShardedWeights final : public WeightSource {
 }  // namespace
 
 std::unique_ptr<WeightSource> make_sharded_weights(WeightSource& files, const WeightUnits& units,
-                                                   Communicator& group) {
-  return std::make_unique<ShardedWeights>(files, units, group);
+                                                   Communicator& group, at::Device device) {
+  return std::make_unique<ShardedWeights>(files, units, group, device);
 }
 
 }  // namespace lora_dist

@@ -7,6 +7,7 @@
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/run/device.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/world.hpp"
 
@@ -21,7 +22,8 @@ class PrepareCommand final : public Command {
     const Config config = config_.read();
     require_training_keys(config);
     const WorldInfo world = detect_world();
-    const std::unique_ptr<Communicator> communicator = join_world(config, world);
+    const std::unique_ptr<Communicator> communicator =
+        join_world(config, world, choose_device(config.distribution.device, world.local_rank));
     const std::string& base = config.model.base_model;
     const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     std::unique_ptr<Tokenizer> tokenizer;

@@ -8,9 +8,10 @@ constexpr double kOneHostTimeoutS = 10, kSeveralHostsTimeoutS = 60;  // design 1
 
 }  // namespace
 
-std::string choose_backend(const WorldInfo& world, const std::string& asked) {
+std::string choose_backend(const WorldInfo& world, const std::string& asked, bool nccl_can_be_had) {
   if (world.world_size == 1) return "local";
   if (asked != "auto") return asked;
+  if (nccl_can_be_had) return "nccl";
   return world.launcher == "torchrun" ? "gloo" : "mpi";
 }
 

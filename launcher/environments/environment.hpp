@@ -22,9 +22,11 @@ environments();  // in the order of detection: mpirun, slurm, torchrun, alone
 /// Design 1.6. The first detector that answers; alone always does.
 WorldInfo detect_world();
 
-/// Name of the backend that `auto` stands for: local when alone, gloo under torchrun, else mpi. A
-/// world of one is `local` whatever was asked for, so that MPI is never touched.
-std::string choose_backend(const WorldInfo& world, const std::string& asked);
+/// Name of the backend that `auto` stands for: local when alone, nccl where it can be had, else
+/// gloo under torchrun, else mpi. A world of one is `local` whatever was asked for, so that MPI is
+/// never touched.
+std::string choose_backend(const WorldInfo& world, const std::string& asked,
+                           bool nccl_can_be_had = false);
 
 /// Limits of the config, and what gloo needs to know from the environment.
 BackendOptions backend_options(const WorldInfo& world, const DistributionConfig& config);

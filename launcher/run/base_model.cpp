@@ -103,7 +103,7 @@ OpenedModel open_model(const OpenRequest& request) {
   options.device = choose_device(request.device, request.local_rank);
   if (is_gathered(request.sharding)) {
     model.weights = make_sharded_weights(*model.files, decoder_units(spec, *model.files),
-                                         *request.gather_group);
+                                         *request.gather_group, options.device);
   } else if (request.sharding == Sharding::none || !options.device.is_cpu()) {
     model.weights = make_resident_weights(*model.files, options.device);
   }

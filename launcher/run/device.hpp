@@ -10,4 +10,8 @@ namespace lora_dist {
 /// why.
 at::Device choose_device(const std::string& wanted, int local_rank);
 
+/// Whether no two of `local_world_size` ranks have to share a GPU of this host, which NCCL refuses.
+/// Only after choose_device answered with a GPU.
+bool has_gpu_for_each_rank(int local_world_size);
+
 }  // namespace lora_dist

@@ -67,7 +67,8 @@ class Run {
   Run(const Config& config, const WorldInfo& world, TrainOptions options)
       : config_(config), world_info_(world), options_(std::move(options)) {
     at::set_num_threads(choose_threads(world, config.distribution.threads_per_rank));
-    communicator_ = join_world(config, world);
+    device_ = choose_device(config.distribution.device, world.local_rank);
+    communicator_ = join_world(config, world, device_);
   }
 
   // A start that fails leaves no empty folders.
@@ -87,7 +88,9 @@ class Run {
     const std::unique_ptr<Task> task = make_text_generation_task(*base_.decoder);
     const std::unique_ptr<GradientReducer> reducer =
         reducers().at(config_.distribution.deterministic ? "tree" : "all_reduce")(
-            {.world = *communicator_, .num_elements = adapter_->params().num_elements()});
+            {.world = *communicator_,
+             .num_elements = adapter_->params().num_elements(),
+             .device = device_});
     TrainerParts parts{.world = *communicator_,
                        .task = *task,
                        .adapter = *adapter_,
@@ -196,7 +199,6 @@ class Run {
 
   void choose_sharding() {
     const HostLayout ranks = HostLayout::of(communicator_->hosts());
-    device_ = choose_device(config_.distribution.device, world_info_.local_rank);
     sharding_ = resolve_sharding(config_.distribution.sharding, !device_.is_cpu(), ranks);
     if (sharding_ == Sharding::hybrid)
       host_ = communicator_->split(ranks.host_of[communicator_->rank()], {.name = "host"});

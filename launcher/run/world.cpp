@@ -5,6 +5,7 @@
 #include "core/odd_rank.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/run/device.hpp"
 
 namespace lora_dist {
 namespace {
@@ -37,10 +38,14 @@ constexpr SharedInput kSharedInputs[] = {{"base", "base model", "base_model"},
 
 }  // namespace
 
-std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world) {
-  const std::string backend = choose_backend(world, config.distribution.backend);
-  std::unique_ptr<Communicator> communicator =
-      backends().at(backend)(backend_options(world, config.distribution));
+std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world,
+                                         at::Device device) {
+  const bool nccl_can_be_had =
+      is_built_with_nccl() && device.is_cuda() && has_gpu_for_each_rank(world.local_world_size);
+  const std::string backend = choose_backend(world, config.distribution.backend, nccl_can_be_had);
+  BackendOptions options = backend_options(world, config.distribution);
+  options.device = device;
+  std::unique_ptr<Communicator> communicator = backends().at(backend)(options);
   if (world.world_size > 1) compare_configs(config, *communicator);
   return communicator;
 }

@@ -10,9 +10,13 @@
 
 namespace lora_dist {
 
+/// `device` is what this rank computes on; `backend: auto` is NCCL only where every rank of the
+/// host has a GPU of its own, and all hosts are taken to be alike.
+///
 /// Ranks   collective. World size 1 never touches MPI.
 /// Errors  ConfigError: the ranks' configs differ, the named backend is not to be had; CommError.
-std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world);
+std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world,
+                                         at::Device device);
 
 /// Compares what the ranks found on their hosts: base, tokenizer, data. `fingerprints` has a text
 /// under each of these keys that the run uses.

@@ -248,5 +248,19 @@ TEST(RunMuseum, SaysTheLineOnceForThreeRanksAndRefusesMoreRanksThanMicroBatches)
   EXPECT_EQ(result.exit_code, 2);
 }
 
+TEST(RunMuseum, SaysInOneLineThatNcclNeedsAGpuForEveryRank) {
+  if (!is_installed("mpirun")) GTEST_SKIP() << "mpirun is not installed";
+  const TempFolder folder;
+  write_good_files(folder);
+  const ProgramResult result = run_program(
+      {LORA_DIST_BINARY, "--config", "c.yaml", "--ranks", "2", "backend=nccl", "device=cpu"},
+      folder.path());
+  const std::string& line = result.standard_error;
+  EXPECT_TRUE(line.starts_with("error: backend: 'nccl' ")) << line;  // the rest names the build
+  EXPECT_EQ(line.find('\n'), line.size() - 1) << line;
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_FALSE(fs::exists(folder.file("out"))) << "something was left behind";
+}
+
 }  // namespace
 }  // namespace lora_dist

@@ -14,6 +14,7 @@
 #include "dist/backends/mpi_session.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/run/device.hpp"
 #include "tests/support/conformance.hpp"
 
 namespace lora_dist {
@@ -55,6 +56,10 @@ class EveryBackend : public testing::TestWithParam<std::tuple<std::string_view, 
     const auto& [backend, shared_memory] = GetParam();
     BackendOptions options = backend_options(world, config);
     options.shared_memory = shared_memory;
+    if (backend == "nccl") {
+      if (shared_memory) GTEST_SKIP() << "what NCCL exchanges lies on GPUs";
+      options.device = choose_device("auto", world.local_rank);
+    }
     try {
       world_ = backends().at(backend)(options);
       if (shared_memory) {

@@ -22,53 +22,72 @@ std::string describe(const Communicator& world, const char* kind, int64_t size,
                      world.rank(), world.world_size(), world.backend());
 }
 
-void check_broadcast(Communicator& world, int64_t size, at::ScalarType dtype) {
+/// One collective of `size` elements of `dtype` on `device`.
+struct Case {
+  int64_t size;
+  at::ScalarType dtype;
+  at::Device device;
+};
+
+std::string describe(const Communicator& world, const char* kind, const Case& c) {
+  return describe(world, kind, c.size, c.dtype) + " on " + c.device.str();
+}
+
+at::Tensor pattern(const Case& c, int from, int to) {
+  return pattern(c.size, from, to, c.dtype).to(c.device);
+}
+
+void check_broadcast(Communicator& world, const Case& c) {
   for (const int root : {0, world.world_size() - 1}) {
-    at::Tensor tensor = pattern(size, world.rank(), 0, dtype);
+    at::Tensor tensor = pattern(c, world.rank(), 0);
     world.broadcast(tensor, root, {.name = "pattern"}).wait();
-    EXPECT_TRUE(at::equal(tensor, pattern(size, root, 0, dtype)))
-        << describe(world, "broadcast", size, dtype);
+    EXPECT_TRUE(at::equal(tensor, pattern(c, root, 0))) << describe(world, "broadcast", c);
   }
 }
 
-void check_all_reduce(Communicator& world, int64_t size, at::ScalarType dtype) {
-  at::Tensor tensor = at::arange(size, dtype).remainder(5).mul(world.rank() + 1);
+void check_all_reduce(Communicator& world, const Case& c) {
+  const at::Tensor ones = at::arange(c.size, c.dtype).remainder(5).to(c.device);
+  at::Tensor tensor = ones.mul(world.rank() + 1);
   world.all_reduce(tensor).wait();
   const int64_t ranks_sum =
       int64_t{world.world_size()} * (world.world_size() + 1) / 2;  // 1 + 2 + ... + W
-  EXPECT_TRUE(at::equal(tensor, at::arange(size, dtype).remainder(5).mul(ranks_sum)))
-      << describe(world, "all_reduce", size, dtype);
+  EXPECT_TRUE(at::equal(tensor, ones.mul(ranks_sum))) << describe(world, "all_reduce", c);
 }
 
-void check_all_gather(Communicator& world, int64_t size, at::ScalarType dtype) {
-  at::Tensor output = at::full({world.world_size(), size}, 99, at::TensorOptions(dtype));
-  world.all_gather(output, pattern(size, world.rank(), 0, dtype)).wait();
+at::Tensor unwritten_rows(const Communicator& world, const Case& c) {
+  return at::full({world.world_size(), c.size}, 99, at::TensorOptions(c.dtype).device(c.device));
+}
+
+void check_all_gather(Communicator& world, const Case& c) {
+  at::Tensor output = unwritten_rows(world, c);
+  world.all_gather(output, pattern(c, world.rank(), 0)).wait();
   for (int from = 0; from < world.world_size(); ++from)
-    EXPECT_TRUE(at::equal(output[from], pattern(size, from, 0, dtype)))
-        << describe(world, "all_gather", size, dtype) << ", row " << from;
+    EXPECT_TRUE(at::equal(output[from], pattern(c, from, 0)))
+        << describe(world, "all_gather", c) << ", row " << from;
 }
 
-void check_all_to_all(Communicator& world, int64_t size, at::ScalarType dtype) {
+void check_all_to_all(Communicator& world, const Case& c) {
   std::vector<at::Tensor> rows;
-  for (int to = 0; to < world.world_size(); ++to)
-    rows.push_back(pattern(size, world.rank(), to, dtype));
-  at::Tensor output = at::full({world.world_size(), size}, 99, at::TensorOptions(dtype));
+  for (int to = 0; to < world.world_size(); ++to) rows.push_back(pattern(c, world.rank(), to));
+  at::Tensor output = unwritten_rows(world, c);
   world.all_to_all(output, at::stack(rows)).wait();
   for (int from = 0; from < world.world_size(); ++from)
-    EXPECT_TRUE(at::equal(output[from], pattern(size, from, world.rank(), dtype)))
-        << describe(world, "all_to_all", size, dtype) << ", row " << from;
+    EXPECT_TRUE(at::equal(output[from], pattern(c, from, world.rank())))
+        << describe(world, "all_to_all", c) << ", row " << from;
 }
 
 }  // namespace
 
-void check_collectives(Communicator& world) {
+void check_collectives(Communicator& world) { check_collectives_on(world, at::kCPU); }
+
+void check_collectives_on(Communicator& world, at::Device device) {
   for (const int64_t size : kSizes) {
     for (const at::ScalarType dtype : kCopied) {
-      check_broadcast(world, size, dtype);
-      check_all_gather(world, size, dtype);
-      check_all_to_all(world, size, dtype);
+      check_broadcast(world, {size, dtype, device});
+      check_all_gather(world, {size, dtype, device});
+      check_all_to_all(world, {size, dtype, device});
     }
-    for (const at::ScalarType dtype : kSummed) check_all_reduce(world, size, dtype);
+    for (const at::ScalarType dtype : kSummed) check_all_reduce(world, {size, dtype, device});
     world.barrier();
   }
   EXPECT_EQ(
@@ -93,15 +112,17 @@ at::Tensor rows_of_pair(int from, int to, int64_t width) {
 
 }  // namespace
 
-void check_uneven_rows(Communicator& world) {
+void check_uneven_rows(Communicator& world) { check_uneven_rows_on(world, at::kCPU); }
+
+void check_uneven_rows_on(Communicator& world, at::Device device) {
   for (const int64_t width : {1, 7, 70001}) {
     RowCounts rows;
     std::vector<at::Tensor> sent, expected;
     for (int peer = 0; peer < world.world_size(); ++peer) {
       rows.input.push_back(rows_between(world.rank(), peer));
       rows.output.push_back(rows_between(peer, world.rank()));
-      sent.push_back(rows_of_pair(world.rank(), peer, width));
-      expected.push_back(rows_of_pair(peer, world.rank(), width));
+      sent.push_back(rows_of_pair(world.rank(), peer, width).to(device));
+      expected.push_back(rows_of_pair(peer, world.rank(), width).to(device));
     }
     const int64_t bytes_before = world.traffic().bytes_same_host + world.traffic().bytes_other_host;
     at::Tensor output = at::full_like(at::cat(expected), -1);

@@ -9,9 +9,13 @@ namespace lora_dist {
 
 /// Every collective at sizes 0, 1, odd and large, in every dtype it takes. Ranks  collective.
 void check_collectives(Communicator& world);
+/// The same with tensors on `device`.
+void check_collectives_on(Communicator& world, at::Device device);
 /// An all_to_all in which every pair of ranks exchanges another number of rows, many none at all.
 /// Ranks  collective.
 void check_uneven_rows(Communicator& world);
+/// The same with tensors on `device`.
+void check_uneven_rows_on(Communicator& world, at::Device device);
 /// Parts of the world, and parts of parts: who is in them, and that each is a communicator like
 /// any other. Ranks  collective.
 void check_split(Communicator& world);

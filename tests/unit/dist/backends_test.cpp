@@ -257,7 +257,22 @@ TEST(LocalBackendDeathTest, RanksInDifferentCollectivesAreOurOwnBug) {
                "ranks are in different collectives");
 }
 
+TEST(NcclBackend, SaysWhatIsMissingWithoutAGpu) {
+  if (!is_built_with_nccl()) GTEST_SKIP() << "NCCL is not in this build";
+  BackendOptions options = thread_rank(1, 2, free_port());
+  try {
+    backends().at("nccl")(options);
+    FAIL() << "this rank computes on the CPU";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(),
+                 "backend: 'nccl' with rank 1 on localhost, which computes on the CPU, expected a "
+                 "GPU for every rank; use backend: mpi or gloo, or look for the GPU with "
+                 "nvidia-smi");
+  }
+}
+
 TEST(NcclBackend, SaysWhatIsMissingInABuildWithoutCuda) {
+  if (is_built_with_nccl()) GTEST_SKIP() << "NCCL is in this build";
   try {
     backends().at("nccl")({});
     FAIL() << "this build has no CUDA";

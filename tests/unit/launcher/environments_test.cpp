@@ -196,6 +196,14 @@ TEST_F(Environment, ChoosesTheBackendByTheLauncher) {
   EXPECT_EQ(choose_backend(detect_world(), "gloo"), "gloo");
 }
 
+TEST_F(Environment, ChoosesNcclWhereItCanBeHadAndNothingElseWasAskedFor) {
+  EXPECT_EQ(choose_backend(detect_world(), "auto", /*nccl_can_be_had=*/true), "local");
+  set_mpirun("0", "2");
+  EXPECT_EQ(choose_backend(detect_world(), "auto", /*nccl_can_be_had=*/true), "nccl");
+  EXPECT_EQ(choose_backend(detect_world(), "mpi", /*nccl_can_be_had=*/true), "mpi");
+  EXPECT_EQ(choose_backend(detect_world(), "nccl", /*nccl_can_be_had=*/false), "nccl");
+}
+
 TEST_F(Environment, SharesTheCoresAmongTheRanksOfAHost) {
   WorldInfo world;
   EXPECT_EQ(choose_threads(world, "auto"), num_available_cores());

@@ -36,6 +36,8 @@ const std::vector<IncludeRule>& include_rules() {
       {"hdf5", {"data/"}},
       {"mpi.h", {"dist/"}},
       {"gloo/", {"dist/"}},
+      {"nccl.h", {"dist/backends/nccl/"}},  // CUDA's headers come with it
+      {"cuda_runtime", {}},
       {"torch/csrc/distributed/", {"dist/"}},
       {"CLI/", {"launcher/"}},
       {"spdlog/", {"core/log.cpp"}},  // 3 s of compile time per file

@@ -1,0 +1,88 @@
+#include "dist/backends/meeting.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "dist/backends/gloo_address.hpp"
+
+namespace lora_dist {
+namespace {
+
+c10::intrusive_ptr<c10d::TCPStore> open_store(const std::string& host, int port, bool serve,
+                                              double timeout_s) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(port);
+  options.isServer = serve;
+  options.waitWorkers = false;
+  options.timeout = milliseconds(timeout_s);
+  return c10::make_intrusive<c10d::TCPStore>(host, options);
+}
+
+bool several_hosts(const WorldInfo& world) { return world.local_world_size < world.world_size; }
+
+MeetingPoint meet_by_mpi(const BackendOptions& options) {
+  const WorldInfo& world = options.world;
+  MeetingPoint point;
+  point.session = MpiSession::join(world);
+  std::string where;
+  if (world.rank == 0) {
+    point.address = own_address(options.network_interface, several_hosts(world) ? "" : "127.0.0.1",
+                                several_hosts(world));
+    const auto store =
+        open_store(point.address, /*port=*/0, /*serve=*/true, options.startup_timeout_s);
+    where = fmt::format("{} {}", point.address, store->getPort());
+    point.store = store;
+  }
+  where = point.session->broadcast_text(where, deadline_in(options.startup_timeout_s));
+  if (world.rank == 0) return point;
+  const std::string host = where.substr(0, where.find(' '));
+  const int port = std::stoi(where.substr(where.find(' ')));
+  point.store = open_store(host, port, /*serve=*/false, options.startup_timeout_s);
+  point.address = own_address(options.network_interface, host, several_hosts(world));
+  return point;
+}
+
+MeetingPoint meet_at_master(const BackendOptions& options) {
+  const WorldInfo& world = options.world;
+  const bool serve = world.rank == 0 && !options.store_is_served;
+  return {
+      .store = open_store(world.master_addr, world.master_port, serve, options.startup_timeout_s),
+      .address = own_address(options.network_interface, world.master_addr, several_hosts(world)),
+      .session = nullptr};
+}
+
+}  // namespace
+
+MeetingPoint meet(const BackendOptions& options) {
+  MeetingPoint point =
+      options.world.master_addr.empty() ? meet_by_mpi(options) : meet_at_master(options);
+  point.store = c10::make_intrusive<c10d::PrefixStore>(options.store_prefix, point.store);
+  return point;
+}
+
+CommError did_not_come_together(const BackendOptions& options, std::string_view backend,
+                                const std::exception& cause, std::string fix) {
+  const WorldInfo& world = options.world;
+  return CommError({.where = fmt::format("[rank {}/{} {}] {}", world.rank, world.world_size,
+                                         world.host, backend),
+                    .found = fmt::format(
+                        "the ranks did not come together within {:g} s (startup_timeout_s) [{}]",
+                        options.startup_timeout_s, first_line(cause)),
+                    .expected = {},
+                    .fix = std::move(fix)});
+}
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(std::max<int64_t>(1, std::llround(seconds * 1000)));
+}
+
+std::string first_line(const std::exception& error) {
+  const auto* c10_error = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = c10_error ? c10_error->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace lora_dist
