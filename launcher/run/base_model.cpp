@@ -8,6 +8,7 @@
 #include "core/models/model_families.hpp"
 #include "core/models/resident_weights.hpp"
 #include "data/weights/base_folder.hpp"
+#include "data/weights/base_view.hpp"
 #include "dist/sharding/sharded_weights.hpp"
 #include "launcher/run/device.hpp"
 
@@ -91,6 +92,11 @@ std::vector<std::string> linear_names(Decoder& model) {
   std::vector<std::string> names;
   for (const Linear* linear : model.linears()) names.push_back(linear->name());
   return names;
+}
+
+std::string base_dir_of_rank(const Config& config, Communicator& world) {
+  const std::string view = (std::filesystem::path(config.state.output_dir) / "base_view").string();
+  return open_base_view(config.model.base_model, view, world);
 }
 
 OpenedModel open_model(const OpenRequest& request) {

@@ -18,7 +18,6 @@
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
 #include "data/files.hpp"
-#include "data/weights/base_view.hpp"
 #include "data/weights/safetensors.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/banner.hpp"
@@ -139,9 +138,7 @@ class Run {
     });
     if (world_info_.world_size > 1) open_rank_log();
     choose_sharding();
-    base_dir_ = open_base_view(
-        config_.model.base_model,
-        (std::filesystem::path(config_.state.output_dir) / "base_view").string(), *communicator_);
+    base_dir_ = base_dir_of_rank(config_, *communicator_);
     on_all_ranks(*communicator_, [&] {
       open_base();
       return std::string();
