@@ -16,12 +16,12 @@ from pathlib import Path
 
 from machine import describe_commit, describe_machine, describe_peer
 from ratios import block_ratio, interval, largest_relative_difference, median
-from sides import CASES, NUM_THREADS, PROJECT, RUNS, START_CASE, Ours, Peer, write_inputs
+from sides import CASES, NUM_THREADS, PROJECT, RUNS, START_CASE, Ours, Peer
 
 NUM_WARMUP = 1
 PEER_SETTINGS = [("tuned", "fp32"), ("default", "fp32"), ("tuned", "bf16"), ("default", "bf16")]
 COMPILED_SETTINGS = [("compiled", "fp32"), ("compiled", "bf16")]
-TARGET_SPEED, TARGET_MEMORY, TARGET_START_S = 1.0, 0.7, 2.0
+TARGET_START_S = 2.0
 # Relative difference of the loss that still counts as the same training.
 GATE_LIMIT = {"fp32": 1e-4, "bf16": 1e-2}
 MISSED, NOT_RUN, GATE_FAILED = 1, 2, 3
@@ -113,13 +113,13 @@ def report_case(case, blocks, leanest_gib):
     ours_gib = max(block["ours_gib"] for block in blocks)
     peer_gib = min([leanest_gib] + [block["peer_gib"] for block in blocks])
     aa, foreign = [block["aa"] for block in blocks], max(block["foreign"] for block in blocks)
-    speed_met, memory_met = low >= TARGET_SPEED, ours_gib / peer_gib <= TARGET_MEMORY
+    speed_met, memory_met = low >= case.least_speed, ours_gib / peer_gib <= case.most_memory
     say("A/A", f"{min(aa):.3f} .. {max(aa):.3f} (ours against ours within a block)")
     say("speed", f"ours/peer {median(ratios):.2f}x {word} [{low:.2f}, {high:.2f}] n={len(blocks)}"
-                 f"   target >= {TARGET_SPEED:.2f}   {verdict(speed_met)}")
+                 f"   target >= {case.least_speed:.2f}   {verdict(speed_met)}")
     say("", f"(context: {case.tokens_per_step / ours_s:.0f} against {case.tokens_per_step / peer_s:.0f} tokens/s)")
     say("memory", f"ours/peer {ours_gib / peer_gib:.2f}x ({ours_gib:.2f} against {peer_gib:.2f} GiB, the leanest peer)"
-                  f"   target <= {TARGET_MEMORY:.2f}   {verdict(memory_met)}")
+                  f"   target <= {case.most_memory:.2f}   {verdict(memory_met)}")
     if foreign > 0.05 * NUM_THREADS:
         say("noise", f"other processes kept up to {foreign:.2f} cores busy: repeat on a quiet machine before quoting")
     return {"case": case.name, "ratio": median(ratios), "low": low, "high": high, "interval": word, "ours_gib": ours_gib,
@@ -140,7 +140,8 @@ def report_start(ours, peer):
 
 def measure_case(case, ours, options):
     """Returns (record, best peer); record is None when the gate failed or only peers were asked for."""
-    print(f"\ncase {case.name}: SmolLM2-135M shape (random weights), {case.title}")
+    case.write_inputs(options.peer_python)
+    print(f"\ncase {case.name}: shape of {case.shape} (random weights), {case.title}")
     table = PeerTable(case, options)
     say("best", table.best.name)
     if options.peers_only:
@@ -165,7 +166,6 @@ def main():
         raise RuntimeError(f"{options.peer_python}: torch, transformers and peft not found; run scripts/bench_setup.sh, or "
                            "set BENCH_PYTHON to a Python that has them")
     print("peer   " + "  ".join(f"{name} {version}" for name, version in libraries.items()))
-    write_inputs(options.peer_python)
     ours = Ours(options.binary, options.dtype)
     records, best = [], None
     for name in options.case or CASES:
@@ -173,6 +173,7 @@ def main():
         records += [record] if record else []
     if not options.peers_only:
         print()
+        START_CASE.write_inputs(options.peer_python)
         records.append(report_start(ours, best))
     for output in RUNS.glob("*/output"):
         shutil.rmtree(output)

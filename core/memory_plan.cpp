@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "core/models/decoder.hpp"
+#include "core/ops/ops.hpp"
 
 namespace lora_dist {
 namespace {
@@ -30,7 +31,7 @@ class MicroBatch {
     const int64_t kept = request_.recompute_blocks ? num_kept * d_ : num_kept * kept_by_block();
     // A block that is rebuilt has all of its own beside the others' inputs.
     const int64_t block = block_backward() + (request_.recompute_blocks ? kept_by_block() : 0);
-    return kept + d_ + buffers() + std::max({block, block_forward(), head()});
+    return kept + d_ + chunk_bytes() + std::max({block, block_forward(), head()});
   }
 
  private:
@@ -62,11 +63,7 @@ class MicroBatch {
     return d_ + std::max(mlp, attention) + low_rank();
   }
 
-  // Kept by the decoder: a chunk of logits, and the head in the format of products.
-  int64_t buffers() const {
-    const int64_t head_bytes = spec_.vocab_size * spec_.hidden_size * request_.product_bytes;
-    return chunk_bytes() + (request_.stored_bytes == request_.product_bytes ? 0 : head_bytes);
-  }
+  // The chunk of logits is kept by the decoder.
   int64_t chunk_bytes() const {
     const int64_t row = spec_.vocab_size * request_.compute_bytes;
     return logit_chunk_rows(rows_, row) * row;
@@ -81,12 +78,11 @@ class MicroBatch {
   const int64_t d_, q_, kv_, f_;
 };
 
-/// Elements of the largest weight but for embedding and head, which are not widened in the buffer.
-int64_t largest_layer_weight(const DecoderSpec& spec) {
+/// Elements of the largest weight.
+int64_t largest_weight(const DecoderSpec& spec) {
   int64_t largest = 0;
   for (const WeightRow& row : weight_rows(spec)) {
-    if (row.shape.size() == 2 && row.shape[0] != spec.vocab_size)
-      largest = std::max(largest, row.shape[0] * row.shape[1]);
+    if (row.shape.size() == 2) largest = std::max(largest, row.shape[0] * row.shape[1]);
   }
   return largest;
 }
@@ -107,7 +103,8 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   plan.activations = MicroBatch(request).peak();
   plan.other = kProgramBytes;
   if (request.stored_bytes != request.product_bytes)
-    plan.other += largest_layer_weight(request.spec) * request.product_bytes;
+    plan.other +=
+        std::min(largest_weight(request.spec) * request.product_bytes, ops::kConvertedBytes);
   return plan;
 }
 

@@ -1,20 +1,16 @@
-// Preparation of a data set: which files, which folder, the parts by all ranks, the manifest by
-// rank 0.
-//
-// Every collective lies in on_all_ranks, so an error on any rank ends the preparation on all of
-// them with one text.
-#include <chrono>
+// A data set on every rank: the ranks that see the sources make its parts, hosts that share no file
+// system with rank 0 get copies.
+#include <algorithm>
 #include <filesystem>
-#include <utility>
 
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "core/log.hpp"
-#include "core/sha256.hpp"
+#include "core/host_layout.hpp"
 #include "data/dataset.hpp"
 #include "data/files.hpp"
-#include "data/part_builder.hpp"
-#include "data/shards/parts_dataset.hpp"
+#include "data/host_copies.hpp"
+#include "data/prepare_parts.hpp"
+#include "data/sources/source_format.hpp"
 
 namespace lora_dist {
 namespace {
@@ -22,268 +18,120 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr double kQuiet_s = 2;  // preparation that is done by then is not worth a line
+/// What each rank sees of the files of rank 0, by rank.
+struct Sight {
+  std::vector<bool> shares_folder;  // prepared_dir
+  std::vector<bool> has_sources;
 
-SourceFiles find_same_sources(const PrepareRequest& request, Communicator& world) {
-  SourceFiles files;
-  const auto seen = on_all_ranks(world, [&] {
-    files = find_sources(request.path, request.format);
-    return fmt::format("{} {}", files.format, fmt::join(files.paths, " "));
-  });
-  for (size_t rank = 1; rank < seen.size(); ++rank) {
-    if (seen[rank] != seen[0])
-      throw DataError({.where = request.path,
-                       .found = fmt::format("rank {} finds other files there than rank 0", rank),
-                       .expected = {},
-                       .fix = "put the data where all hosts see it"});
+  bool builds(int rank) const { return shares_folder[rank] && has_sources[rank]; }
+  bool all_build() const {
+    for (size_t rank = 0; rank < has_sources.size(); ++rank)
+      if (!builds(static_cast<int>(rank))) return false;
+    return true;
   }
-  return files;
-}
-
-/// SHA-256 of each file, the ranks sharing the work.
-std::vector<std::string> hash_files(const SourceFiles& files, Communicator& world) {
-  const auto shares = on_all_ranks(world, [&] {
-    ordered_json hashes = ordered_json::array();
-    for (size_t i = world.rank(); i < files.paths.size(); i += world.world_size())
-      hashes.push_back(file_sha256(files.paths[i]));
-    return hashes.dump();
-  });
-  std::vector<std::string> hashes(files.paths.size());
-  for (size_t rank = 0; rank < shares.size(); ++rank) {
-    const auto share = ordered_json::parse(shares[rank]);
-    for (size_t i = 0; i < share.size(); ++i) hashes[rank + i * shares.size()] = share[i];
-  }
-  return hashes;
-}
-
-/// What the content of the parts depends on. Names of files are left out: moved data is the same
-/// data.
-ordered_json made_from(const PrepareRequest& request, const SourceFiles& files,
-                       const std::vector<std::string>& hashes, const Tokenizer* tokenizer,
-                       const PromptTemplate* prompt_template) {
-  return {{"data_format", files.format},
-          {"source_sha256", hashes},
-          {"tokenizer_sha256", tokenizer != nullptr ? tokenizer->sha256() : ""},
-          {"template", prompt_template != nullptr ? prompt_template->name() : ""},
-          {"template_sha256", prompt_template != nullptr ? prompt_template->sha256() : ""},
-          {"max_seq_length", request.max_seq_length},
-          {"train_on_prompt", request.train_on_prompt},
-          {"skip_broken_records", request.skip_broken_records},
-          {"vocab_size", request.vocab_size},
-          {"records_per_part", kRecordsPerPart},
-          {"format_version", kPartFormatVersion}};
-}
-
-class Preparation {
- public:
-  Preparation(const PrepareRequest& request, SourceFiles files,
-              const std::vector<std::string>& hashes, const Tokenizer* tokenizer,
-              const PromptTemplate* prompt_template, Communicator& world)
-      : request_(request),
-        files_(std::move(files)),
-        tokenizer_(tokenizer),
-        prompt_template_(prompt_template),
-        world_(world) {
-    manifest_.made_from = made_from(request, files_, hashes, tokenizer, prompt_template);
-    manifest_.fingerprint = sha256_hex(manifest_.made_from.dump());
-    folder_ = (fs::path(request.prepared_dir) / manifest_.fingerprint.substr(0, 16)).string();
-  }
-
-  std::unique_ptr<Dataset> run() {
-    const std::string path = (fs::path(folder_) / "manifest.json").string();
-    // Only rank 0 decides whether the folder is complete: another host may not see a new file yet.
-    const std::string found =
-        on_all_ranks(world_, [&] {
-          return world_.rank() == 0 && fs::exists(path) ? read_file(path) : std::string();
-        }).front();
-    if (found.empty()) {
-      build_parts();
-      require_samples();
-      on_all_ranks(world_, [&] {
-        if (world_.rank() == 0) write_file_atomically(path, manifest_text(manifest_));
-        return std::string();
-      });
-    } else {
-      manifest_.parts = parse_manifest(found, path).parts;
-      verify_parts();
-    }
-    return open();
-  }
-
- private:
-  /// Rounds of one part per rank: a broken record ends the work of all ranks within a round.
-  void build_parts() {
-    std::unique_ptr<PartBuilder> builder;
-    const auto start = std::chrono::steady_clock::now();
-    bool end = false;
-    for (int64_t round = 0; !end; ++round) {
-      const auto outcomes = on_all_ranks(world_, [&] {
-        if (!builder) builder = make_builder();
-        return to_text(builder->build(round * world_.world_size() + world_.rank()));
-      });
-      for (const std::string& outcome : outcomes) end = take(ordered_json::parse(outcome)) || end;
-      report_progress(
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), end);
-    }
-  }
-
-  std::unique_ptr<PartBuilder> make_builder() {
-    make_folders(folder_);
-    PartAttributes attributes;
-    attributes.source_sha256 = sha256_hex(manifest_.made_from.at("source_sha256").dump());
-    attributes.tokenizer_sha256 = manifest_.made_from.at("tokenizer_sha256");
-    attributes.template_sha256 = manifest_.made_from.at("template_sha256");
-    attributes.max_seq_length = request_.max_seq_length;
-    return std::make_unique<PartBuilder>(request_, files_, attributes, folder_, tokenizer_,
-                                         prompt_template_);
-  }
-
-  static std::string to_text(const BuiltPart& built) {
-    return ordered_json{{"part", built.part ? part_to_json(*built.part) : ordered_json()},
-                        {"end", built.end},
-                        {"num_samples", built.num_samples},
-                        {"num_without_labels", built.num_without_labels},
-                        {"first_without_labels", built.first_without_labels}}
-        .dump();
-  }
-
-  /// Adds what one rank built; outcomes come in the order of the parts. True where the data ends.
-  bool take(const ordered_json& built) {
-    if (!built.at("part").is_null()) manifest_.parts.push_back(part_from_json(built.at("part")));
-    num_samples_ += built.at("num_samples").get<int64_t>();
-    num_without_labels_ += built.at("num_without_labels").get<int64_t>();
-    if (first_without_labels_.empty()) first_without_labels_ = built.at("first_without_labels");
-    return built.at("end");
-  }
-
-  void report_progress(double elapsed_s, bool end) {
-    if (elapsed_s < next_report_s_) return;
-    log_info(fmt::format("preparing data: {} records, {} samples in {:.0f} s{}",
-                         counted().num_records, counted().num_samples, elapsed_s,
-                         end ? ", done" : ""));
-    next_report_s_ = elapsed_s + 5 * kQuiet_s;
-  }
-
-  DatasetStats counted() const {
-    DatasetStats stats;
-    for (const PartSummary& part : manifest_.parts) {
-      stats.num_records += part.num_records;
-      stats.num_samples += part.num_samples;
-      stats.num_cut += part.num_cut;
-      stats.num_skipped += part.num_skipped;
-    }
-    return stats;
-  }
-
-  /// All ranks hold the same counts here, so they throw alike.
-  void require_samples() const {
-    const bool none = num_samples_ == 0;
-    if (num_without_labels_ > 0 && (!request_.skip_broken_records || none)) {
-      if (none)
-        throw DataError(
-            {.where = files_.paths.front(),
-             .found = fmt::format("none of {} samples has an answer within max_seq_length {}",
-                                  num_without_labels_, request_.max_seq_length),
-             .expected = {},
-             .fix = "raise it"});
-      const size_t colon = first_without_labels_.find(": ");
-      throw DataError(
-          {.where = first_without_labels_.substr(0, colon),
-           .found = first_without_labels_.substr(colon + 2),
-           .expected = {},
-           .fix = num_without_labels_ == 1
-                      ? "raise it, shorten the record, or set data_errors: skip"
-                      : fmt::format("{} samples are like it: raise it, or set data_errors: skip",
-                                    num_without_labels_)});
-    }
-    if (none)
-      throw DataError({.where = request_.path,
-                       .found = counted().num_skipped > 0 ? fmt::format("all {} records are broken",
-                                                                        counted().num_skipped)
-                                                          : "no records",
-                       .expected = {},
-                       .fix = "check train_data_dir and data_format"});
-  }
-
-  void verify_parts() {
-    on_all_ranks(world_, [&] {
-      for (size_t i = world_.rank(); i < manifest_.parts.size(); i += world_.world_size())
-        verify_part(folder_, manifest_.parts[i]);
-      return std::string();
-    });
-  }
-
-  std::unique_ptr<Dataset> open() {
-    PartsRequest request{.fingerprint = manifest_.fingerprint,
-                         .counted = counted(),
-                         .max_seq_length = request_.max_seq_length};
-    for (const PartSummary& part : manifest_.parts)
-      request.paths.push_back((fs::path(folder_) / part.file).string());
-    std::unique_ptr<Dataset> dataset;
-    on_all_ranks(world_, [&] {
-      dataset = open_parts(request);
-      return std::string();
-    });
-    return dataset;
-  }
-
-  const PrepareRequest& request_;
-  SourceFiles files_;
-  const Tokenizer* tokenizer_;
-  const PromptTemplate* prompt_template_;
-  Communicator& world_;
-  Manifest manifest_;
-  std::string folder_;
-  int64_t num_samples_ = 0, num_without_labels_ = 0;
-  std::string first_without_labels_;
-  double next_report_s_ = kQuiet_s;
 };
 
-/// A part that a user brings was made elsewhere: its ids are checked here, and the tokenizer where
-/// it names one.
-void require_usable_part(const std::string& path, const PrepareRequest& request,
-                         const Tokenizer* tokenizer) {
-  const std::unique_ptr<PartFile> file = PartFile::open(path);
-  const std::string& made_with = file->attributes().tokenizer_sha256;
-  if (tokenizer != nullptr && !made_with.empty() && made_with != tokenizer->sha256())
-    throw DataError({.where = path,
-                     .found = "made with another tokenizer",
-                     .expected = "that of the base model",
-                     .fix = "prepare the data again with this base_model"});
-  constexpr uint64_t kTokensAtOnce = uint64_t{1} << 20;
-  const uint64_t num_tokens = file->offsets().back();
-  for (uint64_t begin = 0; begin < num_tokens; begin += kTokensAtOnce) {
-    const std::vector<TokenId> ids =
-        file->read_tokens(begin, std::min(begin + kTokensAtOnce, num_tokens));
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (ids[i] < request.vocab_size) continue;
-      throw DataError({.where = path,
-                       .found = fmt::format("/tokens[{}] = {}, the vocabulary has {}", begin + i,
-                                            ids[i], request.vocab_size),
-                       .expected = {},
-                       .fix = {}});
-    }
+Sight look_around(const PrepareRequest& request, Communicator& world) {
+  const auto found = on_all_ranks(world, [&] {
+    // That rank 0 has none is an error, and prepare_parts says which.
+    return std::string(world.rank() == 0 || fs::exists(request.path) ? "yes" : "no");
+  });
+  Sight sight;
+  for (const std::string& answer : found) sight.has_sources.push_back(answer == "yes");
+  sight.shares_folder = ranks_that_share(request.prepared_dir, world);
+  return sight;
+}
+
+ordered_json to_json(const PartsRequest& parts) {
+  ordered_json names = ordered_json::array();
+  for (const std::string& path : parts.paths) names.push_back(fs::path(path).filename().string());
+  return {{"folder", fs::path(parts.paths.front()).parent_path().string()},
+          {"names", names},
+          {"fingerprint", parts.fingerprint},
+          {"num_records", parts.counted.num_records},
+          {"num_cut", parts.counted.num_cut},
+          {"num_skipped", parts.counted.num_skipped},
+          {"max_seq_length", parts.max_seq_length},
+          {"skip_without_labels", parts.skip_without_labels}};
+}
+
+/// The same parts in `folder`.
+PartsRequest from_json(const ordered_json& told, const std::string& folder) {
+  PartsRequest parts{.fingerprint = told.at("fingerprint"),
+                     .max_seq_length = told.at("max_seq_length"),
+                     .skip_without_labels = told.at("skip_without_labels")};
+  parts.counted.num_records = told.at("num_records");
+  parts.counted.num_cut = told.at("num_cut");
+  parts.counted.num_skipped = told.at("num_skipped");
+  for (const auto& name : told.at("names"))
+    parts.paths.push_back((fs::path(folder) / name.get<std::string>()).string());
+  return parts;
+}
+
+std::string hashes_of_sources(const PrepareRequest& request) {
+  ordered_json hashes = ordered_json::array();
+  for (const std::string& path : find_sources(request.path, request.format).paths)
+    hashes.push_back(file_sha256(path));
+  return hashes.dump();
+}
+
+/// A host that has data of its own must have the same data.
+void require_same_sources(const PrepareRequest& request, const Sight& sight, Communicator& world) {
+  const auto has_own = [&](int rank) { return sight.has_sources[rank] && !sight.builds(rank); };
+  bool anyone = false;
+  for (int rank = 0; rank < world.world_size(); ++rank) anyone = anyone || has_own(rank);
+  if (!anyone) return;
+  const auto hashes = on_all_ranks(world, [&] {
+    return world.rank() == 0 || has_own(world.rank()) ? hashes_of_sources(request) : "";
+  });
+  for (int rank = 1; rank < world.world_size(); ++rank) {
+    if (hashes[rank].empty() || hashes[rank] == hashes[0]) continue;
+    throw ConfigError(
+        {.where = fmt::format("rank {} ({})", rank, world.hosts()[rank]),
+         .found = fmt::format("its data is not that of rank 0 ({})", world.hosts()[0]),
+         .expected = "the same data on every host",
+         .fix = fmt::format("give all hosts the same files under {}, or none but the first",
+                            request.path)});
   }
 }
 
-/// The user's own parts, read where they lie.
-std::unique_ptr<Dataset> open_user_parts(const PrepareRequest& request, const SourceFiles& files,
-                                         const std::vector<std::string>& hashes,
-                                         const Tokenizer* tokenizer, Communicator& world) {
-  on_all_ranks(world, [&] {
-    for (size_t i = world.rank(); i < files.paths.size(); i += world.world_size())
-      require_usable_part(files.paths[i], request, tokenizer);
-    return std::string();
+PartsRequest prepare_for_other_hosts(const PrepareRequest& request, const Sight& sight,
+                                     const Tokenizer* tokenizer,
+                                     const PromptTemplate* prompt_template, Communicator& world) {
+  const bool builds = sight.builds(world.rank());
+  const auto builders = world.split(builds ? 0 : 1, {.name = "ranks with the data"});
+  PartsRequest mine;
+  const auto told = on_all_ranks(world, [&] {
+    if (!builds) return std::string();
+    mine = prepare_parts(request, tokenizer, prompt_template, *builders);
+    return to_json(mine).dump();
   });
-  const ordered_json made_from = {{"source_sha256", hashes},
-                                  {"max_seq_length", request.max_seq_length}};
+  const auto parts = ordered_json::parse(told.front());
+  require_same_sources(request, sight, world);
+  // The user's own parts lie where the sources do.
+  const std::string made =
+      folder_of_parts(request.prepared_dir, parts.at("fingerprint").get<std::string>());
+  const std::string from = parts.at("folder");
+  const bool sees_them = builds || (sight.shares_folder[world.rank()] && from == made);
+  copy_to_hosts({.names = parts.at("names"), .from = from, .to = made, .wanted = !sees_them},
+                world);
+  return builds ? mine : from_json(parts, made);
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request, const Tokenizer* tokenizer,
+                                         const PromptTemplate* prompt_template,
+                                         Communicator& world) {
+  const bool one_host = HostLayout::of(world.hosts()).num_hosts == 1;
+  const Sight sight = one_host ? Sight{} : look_around(request, world);
+  const PartsRequest parts =
+      one_host || sight.all_build()
+          ? prepare_parts(request, tokenizer, prompt_template, world)
+          : prepare_for_other_hosts(request, sight, tokenizer, prompt_template, world);
   std::unique_ptr<Dataset> dataset;
   on_all_ranks(world, [&] {
-    dataset = open_parts({.paths = files.paths,
-                          .fingerprint = sha256_hex(made_from.dump()),
-                          .counted = {},
-                          .max_seq_length = request.max_seq_length,
-                          .skip_without_labels = request.skip_broken_records});
+    dataset = open_parts(parts);
     if (dataset->num_samples() == 0)
       throw DataError({.where = request.path,
                        .found = "no samples",
@@ -292,17 +140,6 @@ std::unique_ptr<Dataset> open_user_parts(const PrepareRequest& request, const So
     return std::string();
   });
   return dataset;
-}
-
-}  // namespace
-
-std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request, const Tokenizer* tokenizer,
-                                         const PromptTemplate* prompt_template,
-                                         Communicator& world) {
-  const SourceFiles files = find_same_sources(request, world);
-  const std::vector<std::string> hashes = hash_files(files, world);
-  if (files.format == "hdf5") return open_user_parts(request, files, hashes, tokenizer, world);
-  return Preparation(request, files, hashes, tokenizer, prompt_template, world).run();
 }
 
 }  // namespace lora_dist

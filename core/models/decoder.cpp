@@ -126,7 +126,7 @@ double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_
   if (dhidden_ND) *dhidden_ND = at::zeros_like(hidden_ND);
   const at::Tensor rows = at::nonzero(labels_N != kIgnoredLabel).squeeze(1);
   if (rows.numel() == 0) return 0;
-  const at::Tensor weight_VD = ops::for_products(head().get(), options_.compute, head_buffer_);
+  const at::Tensor weight_VD = head().get();
   const int64_t chunk = logit_chunk_rows(
       rows.numel(), spec_.vocab_size * static_cast<int64_t>(hidden_ND.element_size()));
   if (!logits_buffer_.defined() || logits_buffer_.size(0) < chunk)

@@ -67,9 +67,9 @@ class Decoder {
   FrozenWeight embedding_, head_;
   at::Tensor final_norm_;  // (D), fp32
   std::vector<DecoderBlock> blocks_;
-  // The two largest temporaries, kept: taken and freed at the peak of every step, they would leave
-  // holes in the heap that do not fit them again.
-  at::Tensor head_buffer_, logits_buffer_;
+  // The largest temporary, kept: taken and freed at the peak of every step, it would leave holes in
+  // the heap that do not fit it again.
+  at::Tensor logits_buffer_;
   ops::Rotation rotation_table_;  // positions from 0, grown on demand
 };
 

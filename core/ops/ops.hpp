@@ -49,8 +49,8 @@ double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double so
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream);
 
 /// x W^T, and dy W: the product of a frozen linear layer and of its backward. `weight_OI` may be
-/// stored in another dtype than x; it is converted into a buffer of the calling thread, which the
-/// next product reuses.
+/// stored in another dtype than x; it is converted piece by piece in a buffer of the calling
+/// thread.
 at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI);
 at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI);
 /// The first, into `y_NO`, which is contiguous and has the dtype of x.
@@ -68,9 +68,9 @@ void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at
 /// The number format in which activations of `compute` are multiplied on `device`: fp32 on a CPU
 /// without bf16 units, where LibTorch multiplies bf16 ten times slower.
 at::ScalarType product_dtype(at::ScalarType compute, at::Device device);
-/// `weight` in the dtype that products with activations of `compute` use: the weight itself where
-/// nothing has to change, else a copy in `buffer`, which is made or grown as needed.
-at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute, at::Tensor& buffer);
+/// The largest piece of a weight that a product converts at once: it is still in the cache when it
+/// is multiplied.
+constexpr int64_t kConvertedBytes = int64_t{16} << 20;
 
 /// Sum of squares in fp64, in fixed blocks: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat);

@@ -1,9 +1,9 @@
 // Products with frozen weights, in the number format that this machine multiplies fast.
 //
 // Weights stay as they are stored (mapped from the file). Where they differ from what the product
-// needs, they are converted into one buffer per thread: for a micro-batch of a few hundred tokens
-// the conversion is a percent of the product, and a converted copy of the whole base would cost
-// twice the memory of a bf16 file.
+// needs, they are converted piece by piece into one buffer per thread and multiplied from there: a
+// converted copy of the whole base would cost twice the memory of a bf16 file, and a piece is still
+// in the cache when it is multiplied.
 
 #include "core/ops/ops.hpp"
 #include "core/trace.hpp"
@@ -15,9 +15,9 @@ at::ScalarType product_dtype(const at::Tensor& x) {
   return ops::product_dtype(x.scalar_type(), x.device());
 }
 
-/// `weight` in `dtype`, in `buffer` where it has to be converted.
-at::Tensor converted_into(at::Tensor& buffer, const at::Tensor& weight, at::ScalarType dtype) {
-  if (weight.scalar_type() == dtype) return weight;
+/// `weight` in `dtype`, in this thread's buffer, which the next call overwrites.
+at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
+  thread_local at::Tensor buffer;
   const trace::Span span("widen weights");
   if (!buffer.defined() || buffer.numel() < weight.numel() || buffer.scalar_type() != dtype ||
       buffer.device() != weight.device()) {
@@ -28,9 +28,33 @@ at::Tensor converted_into(at::Tensor& buffer, const at::Tensor& weight, at::Scal
   return target;
 }
 
-at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
-  thread_local at::Tensor buffer;
-  return converted_into(buffer, weight, dtype);
+/// Calls use(first, piece_PI) for pieces of equal size of the rows of `weight_OI`, in `dtype`.
+template <class Use>
+void for_each_piece(const at::Tensor& weight_OI, at::ScalarType dtype, const Use& use) {
+  const int64_t rows = weight_OI.size(0);
+  if (weight_OI.scalar_type() == dtype) return use(0, weight_OI);
+  const int64_t bytes = weight_OI.numel() * static_cast<int64_t>(at::elementSize(dtype));
+  const int64_t num_pieces =
+      std::clamp<int64_t>((bytes + kConvertedBytes - 1) / kConvertedBytes, 1, rows);
+  const int64_t size = (rows + num_pieces - 1) / num_pieces;
+  for (int64_t first = 0; first < rows; first += size)
+    use(first, converted(weight_OI.narrow(0, first, std::min(size, rows - first)), dtype));
+}
+
+/// y = x W^T; y has the dtype of the product.
+void multiply(const at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI) {
+  for_each_piece(weight_OI, y_NO.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
+    at::Tensor y_NP = y_NO.narrow(1, first, piece_PI.size(0));
+    at::mm_out(y_NP, x_NI, piece_PI.t());
+  });
+}
+
+/// dx = beta dx + dy W; dx has the dtype of the product.
+void multiply_transposed(const at::Tensor& dx_NI, double beta, const at::Tensor& dy_NO,
+                         const at::Tensor& weight_OI) {
+  for_each_piece(weight_OI, dx_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
+    dx_NI.addmm_(dy_NO.narrow(1, first, piece_PI.size(0)), piece_PI, first == 0 ? beta : 1);
+  });
 }
 
 }  // namespace
@@ -48,26 +72,25 @@ at::ScalarType product_dtype(at::ScalarType compute, at::Device device) {
   return device.is_cpu() && compute == at::kBFloat16 && !has_fast_bf16() ? at::kFloat : compute;
 }
 
-at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute, at::Tensor& buffer) {
-  return converted_into(buffer, weight, product_dtype(compute, weight.device()));
-}
-
 at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
-  const at::ScalarType dtype = product_dtype(x_NI);
-  return at::mm(x_NI.to(dtype), converted(weight_OI, dtype).t()).to(x_NI.scalar_type());
+  at::Tensor y_NO =
+      at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options().dtype(product_dtype(x_NI)));
+  multiply(y_NO, x_NI.to(y_NO.scalar_type()), weight_OI);
+  return y_NO.to(x_NI.scalar_type());
 }
 
 at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI) {
-  const at::ScalarType dtype = product_dtype(dy_NO);
-  return at::mm(dy_NO.to(dtype), converted(weight_OI, dtype)).to(dy_NO.scalar_type());
+  const at::Tensor dx_NI =
+      at::empty({dy_NO.size(0), weight_OI.size(1)}, dy_NO.options().dtype(product_dtype(dy_NO)));
+  multiply_transposed(dx_NI, /*beta=*/0, dy_NO.to(dx_NI.scalar_type()), weight_OI);
+  return dx_NI.to(dy_NO.scalar_type());
 }
 
 void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI) {
   if (product_dtype(x_NI) == x_NI.scalar_type()) {
-    at::mm_out(y_NO, x_NI, converted(weight_OI, x_NI.scalar_type()).t());
+    multiply(y_NO, x_NI, weight_OI);
   } else {
-    const at::ScalarType dtype = product_dtype(x_NI);
-    y_NO.copy_(at::mm(x_NI.to(dtype), converted(weight_OI, dtype).t()));
+    y_NO.copy_(product(x_NI, weight_OI));
   }
 }
 
@@ -76,7 +99,7 @@ void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
   if (!dx_NI.defined()) {
     dx_NI = product_transposed(dy_NO, weight_OI);
   } else if (product_dtype(dy_NO) == dy_NO.scalar_type()) {
-    dx_NI.addmm_(dy_NO, converted(weight_OI, dy_NO.scalar_type()));
+    multiply_transposed(dx_NI, /*beta=*/1, dy_NO, weight_OI);
   } else {
     dx_NI.add_(product_transposed(dy_NO, weight_OI));
   }
@@ -85,7 +108,10 @@ void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
 void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
                  double scale) {
   if (product_dtype(x_NI) == x_NI.scalar_type()) {
-    y_NO.addmm_(x_NI, converted(weight_OI, x_NI.scalar_type()).t(), /*beta=*/1, /*alpha=*/scale);
+    for_each_piece(weight_OI, x_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
+      y_NO.narrow(1, first, piece_PI.size(0))
+          .addmm_(x_NI, piece_PI.t(), /*beta=*/1, /*alpha=*/scale);
+    });
   } else {
     y_NO.add_(product(x_NI, weight_OI), scale);
   }

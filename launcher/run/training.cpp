@@ -18,6 +18,7 @@
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
 #include "data/files.hpp"
+#include "data/weights/base_view.hpp"
 #include "data/weights/safetensors.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/banner.hpp"
@@ -138,6 +139,9 @@ class Run {
     });
     if (world_info_.world_size > 1) open_rank_log();
     choose_sharding();
+    base_dir_ = open_base_view(
+        config_.model.base_model,
+        (std::filesystem::path(config_.state.output_dir) / "base_view").string(), *communicator_);
     on_all_ranks(*communicator_, [&] {
       open_base();
       return std::string();
@@ -201,7 +205,7 @@ class Run {
   }
 
   void open_base() {
-    base_ = open_model({.base = config_.model.base_model,
+    base_ = open_model({.base = base_dir_,
                         .dtype = config_.model.dtype,
                         .device = device_.is_cpu() ? "cpu" : "cuda",
                         .local_rank = world_info_.local_rank,
@@ -321,6 +325,7 @@ class Run {
   at::Device device_ = at::kCPU;
   Sharding sharding_ = Sharding::shared;
   std::unique_ptr<Communicator> host_;  // the ranks of this host; null unless sharding is hybrid
+  std::string base_dir_;
   OpenedModel base_;
   std::vector<std::string> targets_;
   RunData data_;

@@ -1,0 +1,108 @@
+#include "data/weights/base_view.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <vector>
+
+#include "core/all_ranks.hpp"
+#include "core/error.hpp"
+#include "core/host_layout.hpp"
+#include "data/files.hpp"
+#include "data/host_copies.hpp"
+
+namespace lora_dist {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr uint64_t kSmallFileBytes = uint64_t{256} << 20;  // vocabularies reach tens of megabytes
+
+bool holds_weights(const std::string& name) { return name.ends_with(".safetensors"); }
+
+/// Files a run reads: weights, and JSON, vocabularies and templates.
+std::vector<std::string> files_of_base(const std::string& model_dir) {
+  std::vector<std::string> names;
+  std::error_code problem;
+  for (const auto& entry : fs::directory_iterator(model_dir, problem)) {
+    const std::string name = entry.path().filename().string();
+    const std::string extension = entry.path().extension().string();
+    const bool small = (extension == ".json" || extension == ".model" || extension == ".jinja" ||
+                        extension == ".txt") &&
+                       entry.file_size(problem) <= kSmallFileBytes;
+    if (entry.is_regular_file(problem) && (small || holds_weights(name))) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+[[noreturn]] void fail_on_host(const std::string& model_dir, const std::string& found,
+                               const Communicator& world) {
+  throw ModelError({.where = fmt::format("rank {} ({})", world.rank(), world.hosts()[world.rank()]),
+                    .found = fmt::format("base_model '{}': {}", model_dir, found),
+                    .expected = {},
+                    .fix = "copy the base model's weights to that host, or share the folder"});
+}
+
+/// True where this host lacks a small file. Errors  ModelError: it lacks weights.
+bool lacks_small_files(const std::string& model_dir, const std::vector<std::string>& names,
+                       const Communicator& world) {
+  if (!fs::is_directory(model_dir)) fail_on_host(model_dir, "no such folder", world);
+  bool lacks = false;
+  for (const std::string& name : names) {
+    if (fs::exists(fs::path(model_dir) / name)) continue;
+    if (holds_weights(name)) fail_on_host(model_dir, fmt::format("'{}' is missing", name), world);
+    lacks = true;
+  }
+  return lacks;
+}
+
+void link_files(const std::string& from, const std::string& to) {
+  make_folders(to);
+  for (const std::string& name : files_of_base(from)) {
+    const fs::path link = fs::path(to) / name;
+    std::error_code problem;
+    fs::remove(link, problem);
+    fs::create_symlink(fs::absolute(fs::path(from) / name), link, problem);
+    // Hosts that share this folder make the same links.
+    if (problem && problem != std::errc::file_exists)
+      throw StorageError({link.string(),
+                          fmt::format("cannot link ({})", problem.message()),
+                          {},
+                          "choose an output_dir on another file system"});
+  }
+}
+
+}  // namespace
+
+std::string open_base_view(const std::string& model_dir, const std::string& view_dir,
+                           Communicator& world) {
+  if (HostLayout::of(world.hosts()).num_hosts == 1) return model_dir;
+  std::vector<std::string> names;
+  const std::string listed =
+      on_all_ranks(world, [&] {
+        return ordered_json(world.rank() == 0 ? files_of_base(model_dir) : names).dump();
+      }).front();
+  names = ordered_json::parse(listed).get<std::vector<std::string>>();
+  if (names.empty()) return model_dir;  // rank 0 says why when it opens the folder
+  bool lacks = false;
+  const auto answers = on_all_ranks(world, [&] {
+    lacks = lacks_small_files(model_dir, names, world);
+    return std::string(lacks ? "lacks" : "");
+  });
+  if (std::all_of(answers.begin(), answers.end(), [](const auto& text) { return text.empty(); }))
+    return model_dir;
+  const bool first_of_host =
+      std::find(world.hosts().begin(), world.hosts().end(), world.hosts()[world.rank()]) -
+          world.hosts().begin() ==
+      world.rank();
+  on_all_ranks(world, [&] {
+    if (lacks && first_of_host) link_files(model_dir, view_dir);
+    return std::string();
+  });
+  std::erase_if(names, holds_weights);
+  copy_to_hosts({.names = names, .from = model_dir, .to = view_dir, .wanted = lacks}, world);
+  return lacks ? view_dir : model_dir;
+}
+
+}  // namespace lora_dist
