@@ -59,6 +59,11 @@ struct OpenRequest {
 /// Errors  ModelError, ConfigError.
 OpenedModel open_model(const OpenRequest& request);
 
+/// Puts the weights of a model without adapters where `request` wants them (a copy, a device,
+/// gathered slices) and lets the decoder read them there: it is another object afterwards.
+/// Errors  c10::OutOfMemoryError; StorageError, ModelError of the files.
+void place_weights(OpenedModel& model, const OpenRequest& request);
+
 /// The dtype of activations that `dtype` (auto, bf16, fp32) means here.
 at::ScalarType compute_dtype(const std::string& dtype, at::Device device);
 

@@ -1,11 +1,12 @@
 #include "dist/backends/rendezvous.hpp"
 
+#include <unistd.h>
+
 #include <thread>
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "launcher/environments/environment.hpp"
 
