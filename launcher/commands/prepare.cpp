@@ -31,7 +31,7 @@ class PrepareCommand final : public Command {
     const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     std::unique_ptr<Tokenizer> tokenizer;
     std::unique_ptr<PromptTemplate> prompt_template;
-    if (data_needs_tokenizer(config.data)) {
+    if (data_needs_tokenizer(config.data, *communicator)) {
       tokenizer = load_tokenizer(base);
       prompt_template = make_template(config.data.chat_template, *tokenizer);
     }

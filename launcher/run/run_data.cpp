@@ -1,5 +1,6 @@
 #include "launcher/run/run_data.hpp"
 
+#include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "core/plan.hpp"
 
@@ -46,8 +47,13 @@ std::string data_path(const DataConfig& config) {
   return path;
 }
 
-bool data_needs_tokenizer(const DataConfig& config) {
-  return find_sources(data_path(config), config.data_format).needs_tokenizer();
+bool data_needs_tokenizer(const DataConfig& config, Communicator& world) {
+  const auto answers = on_all_ranks(world, [&] {
+    const bool needed =
+        world.rank() == 0 && find_sources(data_path(config), config.data_format).needs_tokenizer();
+    return std::string(needed ? "yes" : "no");
+  });
+  return answers.front() == "yes";
 }
 
 RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokenizer* tokenizer,

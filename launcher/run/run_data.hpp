@@ -29,7 +29,9 @@ std::string data_path(const DataConfig& config);
 RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokenizer* tokenizer,
                          const PromptTemplate* prompt_template, Communicator& world);
 
-/// Whether the data of `config` is text that a tokenizer has to read.
-bool data_needs_tokenizer(const DataConfig& config);
+/// Whether the data of `config`, as rank 0 sees it, is text that a tokenizer has to read.
+///
+/// Ranks   collective. Errors  DataError.
+bool data_needs_tokenizer(const DataConfig& config, Communicator& world);
 
 }  // namespace lora_dist

@@ -140,6 +140,7 @@ class Run {
     if (world_info_.world_size > 1) open_rank_log();
     choose_sharding();
     base_dir_ = base_dir_of_rank(config_, *communicator_);
+    needs_tokenizer_ = data_needs_tokenizer(config_.data, *communicator_);
     on_all_ranks(*communicator_, [&] {
       open_base();
       return std::string();
@@ -235,7 +236,7 @@ class Run {
             .gather_group = host_ ? host_.get() : communicator_.get(),
             .template_name = config_.data.chat_template,
             .recompute_blocks = fit_.setting.recompute_blocks,
-            .needs_tokenizer = data_needs_tokenizer(config_.data)};
+            .needs_tokenizer = needs_tokenizer_};
   }
 
   FitRequest fit_request() const {
@@ -343,6 +344,7 @@ class Run {
   Sharding sharding_ = Sharding::shared;
   std::unique_ptr<Communicator> host_;  // the ranks of this host; null unless sharding is hybrid
   std::string base_dir_;
+  bool needs_tokenizer_ = true;
   OpenedModel base_;
   std::vector<std::string> targets_;
   RunData data_;
