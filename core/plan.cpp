@@ -12,6 +12,13 @@
 namespace lora_dist {
 namespace {
 
+// On the device: the context and the libraries' own kernels. Between 0.5 and 1 GiB; assumed.
+constexpr int64_t kGpuContextBytes = int64_t{768} << 20;
+
+int world_size_of(const PlanRequest& request) {
+  return static_cast<int>(request.ranks.host_of.size());
+}
+
 int64_t product_of(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
@@ -57,7 +64,7 @@ int64_t resident_base_bytes(const PlanRequest& request) {
 }
 
 MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_parameters) {
-  const auto world_size = static_cast<int64_t>(request.ranks.host_of.size());
+  const auto world_size = static_cast<int64_t>(world_size_of(request));
   return {.spec = request.spec,
           .trainable_parameters = trainable_parameters,
           .lowest_adapted_layer = lowest_adapted_layer(request),
@@ -76,48 +83,94 @@ MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_param
           .saves_checkpoints = request.saves_checkpoints};
 }
 
-// What a gathered base costs rank 0; zeros where nothing is gathered.
+/// The most micro-batches of a rank: all ranks walk through as many passes.
+int64_t rounds_of(const PlanRequest& request) {
+  return deal_slots(request.slots_per_step, /*rank=*/0, world_size_of(request)).size();
+}
+
+/// Adds up what every rank sends: [rank].
+LinkBytes link_bytes(const HostLayout& ranks, const std::vector<SentBytes>& sent) {
+  LinkBytes bytes;
+  std::vector<int64_t> of_host(static_cast<size_t>(ranks.num_hosts), 0);
+  for (size_t rank = 0; rank < sent.size(); ++rank) {
+    bytes.of_rank = std::max(bytes.of_rank, sent[rank].same_host);
+    of_host[ranks.host_of[rank]] += sent[rank].other_host;
+  }
+  bytes.of_host = *std::max_element(of_host.begin(), of_host.end());
+  return bytes;
+}
+
+/// What `rank` sends when every rank of its group gathers slices of `slice_bytes`: as in a ring.
+SentBytes ring_bytes(const PlanRequest& request, int rank, int64_t slice_bytes) {
+  const std::vector<int> group = gather_group(request.sharding, request.ranks, rank);
+  const auto own = static_cast<size_t>(std::find(group.begin(), group.end(), rank) - group.begin());
+  const int next = group[(own + 1) % group.size()];
+  const int64_t bytes = static_cast<int64_t>(group.size() - 1) * slice_bytes;
+  if (request.ranks.host_of[next] == request.ranks.host_of[rank]) return {.same_host = bytes};
+  return {.other_host = bytes};
+}
+
+// What a gathered base costs; zeros where nothing is gathered.
 struct GatherCosts {
-  int64_t memory = 0;
-  SentBytes sent;  // in a step
+  int64_t memory = 0;              // of a rank
+  SentBytes sent;                  // by the rank of the request, in a step
+  std::vector<LinkBytes> gathers;  // [unit of a pass]
 };
 
 GatherCosts gather_costs(const PlanRequest& request) {
-  const HostLayout& ranks = request.ranks;
-  const std::vector<int> group = gather_group(request.sharding, ranks, /*rank=*/0);
-  const auto size = static_cast<int64_t>(group.size());
-  const std::vector<UnitLayout> units =
-      unit_layouts(request.base, decoder_units(request.spec, request.base), group.size());
+  const auto group_size =
+      static_cast<int64_t>(gather_group(request.sharding, request.ranks, request.rank).size());
+  const std::vector<UnitLayout> units = unit_layouts(
+      request.base, decoder_units(request.spec, request.base), static_cast<int>(group_size));
   const std::vector<size_t> pass = units_of_pass(request.spec, lowest_adapted_layer(request));
+  std::vector<SentBytes> of_a_byte;  // [rank] for slices of one byte
+  for (int rank = 0; rank < world_size_of(request); ++rank)
+    of_a_byte.push_back(ring_bytes(request, rank, 1));
+  const LinkBytes links = link_bytes(request.ranks, of_a_byte);
+
   GatherCosts costs;
   for (const WeightInfo& weight : request.base.weights())
     if (!is_cut(weight)) costs.memory += stored_bytes(weight);
   for (const UnitLayout& unit : units) costs.memory += unit.slice_bytes;
-  int64_t bytes_of_a_pass = 0, largest_pair = 0;
+  int64_t slices_of_a_pass = 0, largest_pair = 0;
   for (size_t i = 0; i < pass.size(); ++i) {
     const int64_t slice = units[pass[i]].slice_bytes;
     const int64_t next = i + 1 < pass.size() ? units[pass[i + 1]].slice_bytes : 0;
-    largest_pair = std::max(largest_pair, size * (slice + next));
-    bytes_of_a_pass += (size - 1) * slice;
+    largest_pair = std::max(largest_pair, group_size * (slice + next));
+    slices_of_a_pass += slice;
+    costs.gathers.push_back({links.of_rank * slice, links.of_host * slice});
   }
   costs.memory += largest_pair;
-  const int64_t rounds =
-      deal_slots(request.slots_per_step, /*rank=*/0, static_cast<int>(ranks.host_of.size())).size();
-  if (size > 1)  // a gather counts as a ring: to the next rank
-    (ranks.host_of[group[1]] == ranks.host_of[0] ? costs.sent.same_host : costs.sent.other_host) =
-        rounds * bytes_of_a_pass;
+  costs.sent = ring_bytes(request, request.rank, rounds_of(request) * slices_of_a_pass);
   return costs;
 }
 
 // The adapter's gradient, and the losses of the slots with the request to stop behind them.
-SentBytes bytes_of_a_step(const PlanRequest& request, int64_t num_parameters) {
+SentBytes sums_of_a_step(const PlanRequest& request, int rank, int64_t num_parameters) {
   const SentBytes gradient =
       request.deterministic
-          ? tree_bytes(request.ranks, /*rank=*/0, request.slots_per_step, num_parameters)
-          : all_reduce_bytes(request.ranks, /*rank=*/0, 4 * num_parameters);
-  const SentBytes losses =
-      all_reduce_bytes(request.ranks, /*rank=*/0, 8 * (request.slots_per_step + 1));
+          ? tree_bytes(request.ranks, rank, request.slots_per_step, num_parameters)
+          : all_reduce_bytes(request.ranks, rank, 4 * num_parameters);
+  const SentBytes losses = all_reduce_bytes(request.ranks, rank, 8 * (request.slots_per_step + 1));
   return {gradient.same_host + losses.same_host, gradient.other_host + losses.other_host};
+}
+
+StepWork step_work(const PlanRequest& request, int64_t trainable_parameters) {
+  const int64_t tokens = request.batch_size * request.tokens;
+  StepWork work{.num_micro_batches = rounds_of(request),
+                .flops = flops_of_token({.spec = request.spec,
+                                         .tokens = request.tokens,
+                                         .trainable_parameters = trainable_parameters,
+                                         .lowest_adapted_layer = lowest_adapted_layer(request),
+                                         .recompute_blocks = request.recompute_blocks}),
+                .world_size = world_size_of(request),
+                .tokens = tokens * request.slots_per_step};
+  for (double& flops : work.flops) flops *= static_cast<double>(tokens);
+  std::vector<SentBytes> sums;  // [rank]
+  for (int rank = 0; rank < work.world_size; ++rank)
+    sums.push_back(sums_of_a_step(request, rank, trainable_parameters));
+  work.sums = link_bytes(request.ranks, sums);
+  return work;
 }
 
 }  // namespace
@@ -128,15 +181,26 @@ RunPlan plan_run(const PlanRequest& request) {
   for (const WeightRow& row : rows) plan.base_parameters += product_of(row.shape);
   plan.trainable_parameters = adapter_parameters(request, rows);
 
-  plan.memory = plan_memory(memory_request(request, plan.trainable_parameters));
-  const GatherCosts gather = is_gathered(request.sharding) ? gather_costs(request) : GatherCosts{};
-  if (is_gathered(request.sharding)) plan.memory.weights = gather.memory;
+  plan.work = step_work(request, plan.trainable_parameters);
 
-  const SentBytes sent = bytes_of_a_step(request, plan.trainable_parameters);
+  plan.memory = plan_memory(memory_request(request, plan.trainable_parameters));
+  if (request.on_gpu) plan.memory.other += kGpuContextBytes;
+  if (request.sharding == Sharding::shared) plan.mapped_bytes = plan.memory.weights;
+  GatherCosts gather;
+  if (is_gathered(request.sharding)) {
+    gather = gather_costs(request);
+    plan.memory.weights = gather.memory;
+    plan.work.gathers = gather.gathers;
+  }
+
+  const SentBytes sums = sums_of_a_step(request, request.rank, plan.trainable_parameters);
   plan.gather_bytes_per_step = gather.sent.total();
   plan.gather_bytes_inter_node_per_step = gather.sent.other_host;
-  plan.comm_bytes_per_step = sent.total() + gather.sent.total();
-  plan.comm_bytes_inter_node_per_step = sent.other_host + gather.sent.other_host;
+  plan.comm_bytes_per_step = sums.total() + gather.sent.total();
+  plan.comm_bytes_inter_node_per_step = sums.other_host + gather.sent.other_host;
+  plan.host_bytes_inter_node_per_step = plan.work.sums.of_host;
+  for (const LinkBytes& unit : gather.gathers)
+    plan.host_bytes_inter_node_per_step += plan.work.num_micro_batches * unit.of_host;
   return plan;
 }
 

@@ -1,7 +1,7 @@
-// What a run will cost, computed before anything is allocated: parameters, memory of a rank, steps,
-// bytes on the wire.
+// What a run will cost, computed before anything is allocated: parameters, memory of a rank, bytes
+// on the wire, arithmetic.
 //
-// For the CPU path of this build; memory is memory_plan.hpp's.
+// Memory is memory_plan.hpp's, the time of a step step_cost.hpp's; whether it fits says fit.hpp.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "core/memory_plan.hpp"
 #include "core/models/decoder_spec.hpp"
 #include "core/sharding.hpp"
+#include "core/step_cost.hpp"
 #include "core/weight_source.hpp"
 
 namespace lora_dist {
@@ -33,19 +34,30 @@ struct PlanRequest {
   int64_t slots_per_step = 1;  // of all ranks
   bool deterministic = true;
   Sharding sharding = Sharding::shared;
+  bool on_gpu = false;  // memory is then the GPU's
+  int rank = 0;         // whose bytes are counted
 };
 
 struct RunPlan {
   int64_t base_parameters = 0, trainable_parameters = 0;
   MemoryPlan memory;
-  // Sent by rank 0 in a step without evaluation or hash check, as metrics.jsonl counts it: no rank
-  // sends more, unless another one's neighbour in the ring is on another host.
+  int64_t mapped_bytes = 0;  // of memory.weights: pages of files, one copy for all ranks of a host
+  // Sent by the rank in a step without evaluation or hash check, as metrics.jsonl counts it. No
+  // rank sends more than rank 0, but one whose neighbour in the ring is on another host sends more
+  // there.
   int64_t comm_bytes_per_step = 0;
   int64_t comm_bytes_inter_node_per_step = 0;  // of these, to other hosts
   // Of these, frozen weights: for each round of micro-batches (G - 1) slices of every unit that the
   // pass runs, with G ranks in a group. An evaluation sends more.
   int64_t gather_bytes_per_step = 0;
   int64_t gather_bytes_inter_node_per_step = 0;
+  // To other hosts by all ranks of the host that sends most there.
+  int64_t host_bytes_inter_node_per_step = 0;
+  StepWork work;
+
+  /// What the rank has to hold: without mapped weights, whose pages the kernel can drop and read
+  /// again.
+  int64_t held_bytes() const { return memory.total() - mapped_bytes; }
 };
 
 RunPlan plan_run(const PlanRequest& request);

@@ -26,6 +26,15 @@ inline bool is_gathered(Sharding sharding) {
 /// Errors  ConfigError: not to be had on a GPU.
 Sharding resolve_sharding(const std::string& asked, bool on_gpu, const HostLayout& ranks);
 
+/// What `asked` leaves open on GPUs, on paper: also what this build gathers in host memory only.
+/// The cheapest first; never empty.
+std::vector<Sharding> shardings_on_gpus(const std::string& asked, const HostLayout& ranks);
+
+/// Others with which a rank holds less of the base than with `sharding`, for a proposal; the
+/// cheapest first.
+std::vector<Sharding> shardings_that_hold_less(Sharding sharding, bool on_gpu,
+                                               const HostLayout& ranks);
+
 /// The ranks whose slices make up the base of `rank`, ascending: itself alone where nothing is
 /// gathered.
 std::vector<int> gather_group(Sharding sharding, const HostLayout& ranks, int rank);

@@ -10,6 +10,11 @@ std::string bytes_text(uint64_t bytes) {
   return fmt::format("{} bytes", bytes);
 }
 
+std::string gib_text(int64_t bytes) {
+  const double value = static_cast<double>(bytes) / (int64_t{1} << 30);
+  return fmt::format("{:.{}f} GiB", value, value < 10 ? 2 : value < 100 ? 1 : 0);
+}
+
 std::string count_text(int64_t count) {
   const auto value = static_cast<double>(count);
   if (count >= 1'000'000'000) return fmt::format("{:.2f} B", value / 1e9);

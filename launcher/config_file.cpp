@@ -9,6 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "dist/backends/rendezvous.hpp"
 
 namespace lora_dist {
 namespace {
@@ -43,19 +44,52 @@ ConfigText read_text(const std::string& path) {
   return {.where = path, .yaml = std::move(text)};
 }
 
-}  // namespace
-
-Config read_config(const std::vector<std::string>& paths,
-                   const std::vector<std::string>& overrides) {
+std::vector<ConfigText> read_texts(const std::vector<std::string>& paths) {
   std::vector<ConfigText> texts;
   for (const std::string& path : paths) texts.push_back(read_text(path));
+  return texts;
+}
+
+/// Rank 0's files for ranks that lack them; a file of a rank's own counts, and configs are compared
+/// later.
+std::vector<ConfigText> read_own_or_lent(const std::vector<std::string>& paths,
+                                         Rendezvous& rendezvous) {
+  using nlohmann::ordered_json;
+  if (rendezvous.rank() == 0) {
+    const std::vector<ConfigText> texts = read_texts(paths);
+    ordered_json told = ordered_json::array();
+    for (const ConfigText& text : texts) told.push_back(text.yaml);
+    rendezvous.from_rank_zero(told.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+    return texts;
+  }
+  const auto lent = ordered_json::parse(rendezvous.from_rank_zero(""));
+  std::vector<ConfigText> texts;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const bool is_lent = !std::filesystem::exists(paths[i]) && i < lent.size();
+    texts.push_back(is_lent ? ConfigText{.where = paths[i], .yaml = lent[i]} : read_text(paths[i]));
+  }
+  return texts;
+}
+
+Config config_of(const std::vector<ConfigText>& texts, const std::vector<std::string>& overrides) {
   Config config = parse_config(texts, overrides);
   for (const std::string& note : config.notes) log_info(note);
   return config;
 }
 
+}  // namespace
+
+Config read_config(const std::vector<std::string>& paths,
+                   const std::vector<std::string>& overrides) {
+  return config_of(read_texts(paths), overrides);
+}
+
 Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
   return read_config(std::vector<std::string>{path}, overrides);
+}
+
+Config ConfigOptions::read(Rendezvous* rendezvous) const {
+  return rendezvous ? config_of(read_own_or_lent(paths, *rendezvous), overrides) : read();
 }
 
 void ConfigOptions::declare(CLI::App& app) {

@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 packages=(
   g++ cmake ninja-build ccache pkg-config ca-certificates python3 python3-pip
   libopenmpi-dev openmpi-bin libgloo-dev libhdf5-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
-  libcli11-dev libssl-dev libonig-dev libutf8proc-dev libgtest-dev libgmock-dev
+  libcli11-dev libssl-dev libonig-dev libutf8proc-dev libgtest-dev libgmock-dev python3-yaml
 )
 torch_version=2.11.0
 # What libtorch_cpu itself needs of the CUDA toolkit the wheel was built with (13.0.2), GPU or not.

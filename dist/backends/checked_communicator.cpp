@@ -156,7 +156,7 @@ Work CheckedCommunicator::broadcast(at::Tensor tensor, int root, CollectiveOptio
   if (next_rank() != root) count_sent(next_rank(), tensor.nbytes());
   if (world_size() == 1 || tensor.numel() == 0) return start(operation, nullptr);
   return start(operation, [&](Deadline deadline) {
-    Staging staging(*transport_);
+    Staging staging(transport_->memory());
     return staging.bring_back(transport_->broadcast(staging.in_place(tensor), root, deadline));
   });
 }
@@ -171,7 +171,7 @@ Work CheckedCommunicator::all_reduce(at::Tensor tensor, CollectiveOptions option
   count_sent(next_rank(), std::llround(2.0 * (world_size() - 1) / world_size() * bytes));
   if (world_size() == 1 || tensor.numel() == 0) return start(operation, nullptr);
   return start(operation, [&](Deadline deadline) {
-    Staging staging(*transport_);
+    Staging staging(transport_->memory());
     return staging.bring_back(transport_->all_reduce(staging.in_place(tensor), deadline));
   });
 }
@@ -185,7 +185,7 @@ Work CheckedCommunicator::all_gather(at::Tensor output, at::Tensor input,
   if (world_size() == 1) output.view({-1}).copy_(input.view({-1}));
   if (world_size() == 1 || input.numel() == 0) return start(operation, nullptr);
   return start(operation, [&](Deadline deadline) {
-    Staging staging(*transport_);
+    Staging staging(transport_->memory());
     return staging.bring_back(
         transport_->all_gather(staging.output(output), staging.input(input), deadline));
   });
@@ -207,7 +207,7 @@ Work CheckedCommunicator::all_to_all(at::Tensor output, at::Tensor input, RowCou
   // A rank without rows takes part all the same: others may have some.
   if (world_size() == 1 || row_bytes == 0) return start(operation, nullptr);
   return start(operation, [&](Deadline deadline) {
-    Staging staging(*transport_);
+    Staging staging(transport_->memory());
     return staging.bring_back(
         transport_->all_to_all(as_byte_rows(staging.output(output), row_bytes),
                                as_byte_rows(staging.input(input), row_bytes), rows, deadline));

@@ -17,6 +17,7 @@ c10::intrusive_ptr<c10d::TCPStore> open_store(const std::string& host, int port,
   options.port = static_cast<uint16_t>(port);
   options.isServer = serve;
   options.waitWorkers = false;
+  options.multiTenant = true;  // a rendezvous and a backend of this process share one at the port
   options.timeout = milliseconds(timeout_s);
   return c10::make_intrusive<c10d::TCPStore>(host, options);
 }

@@ -16,7 +16,8 @@ namespace lora_dist {
 
 class Staging {
  public:
-  explicit Staging(const Transport& transport) : memory_(transport.memory()) {}
+  /// `memory` is Transport::memory().
+  explicit Staging(std::optional<at::Device> memory) : memory_(memory) {}
 
   /// What the collective reads.
   at::Tensor input(const at::Tensor& tensor) const;

@@ -1,5 +1,5 @@
-// lora-dist plan: parameters, memory of a rank, bytes on the wire and steps, before anything is
-// allocated.
+// lora-dist plan: parameters, memory of a rank and whether it fits, bytes on the wire, steps, and
+// from measured rates the time of a step; for any number of ranks, before anything is allocated.
 
 #include <algorithm>
 #include <cmath>
@@ -8,11 +8,14 @@
 #include <CLI/CLI.hpp>
 
 #include "core/adapters/adapter.hpp"
+#include "core/error.hpp"
+#include "core/fit.hpp"
 #include "core/models/model_families.hpp"
-#include "core/units.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
+#include "launcher/run/memory.hpp"
+#include "launcher/run/plan_report.hpp"
 #include "launcher/run/plan_request.hpp"
 
 namespace lora_dist {
@@ -39,35 +42,79 @@ class PlanCommand final : public Command {
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--samples", num_samples_, "samples of the data set, to count steps");
+    app.add_flag("--gpu", gpu_,
+                 "plan for GPUs, on any machine: sharding auto is none, hybrid or full, whichever "
+                 "is cheapest and fits --memory; also what this build does not run there yet");
+    app.add_option("--memory", memory_gib_,
+                   "GiB that a rank may use: of one GPU; default, without --gpu: a rank's share of "
+                   "what is free on this machine")
+        ->check(CLI::PositiveNumber);
+    const auto rate = [&](const char* name, double& value, const char* help) {
+      app.add_option(name, value, help)->check(CLI::PositiveNumber);
+    };
+    rate("--tflops", tflops_,
+         "as measured: TFLOP/s that one rank sustains over whole steps; no time is shown without");
+    rate("--link-gbs", link_gbs_, "as measured: GB/s that a rank sends to ranks of its host");
+    rate("--network-gbs", network_gbs_, "as measured: GB/s that a host sends to other hosts");
+    rate("--deviation", deviation_percent_,
+         "as measured: standard deviation of a rank's step time in % of it; without, nobody waits");
     app.add_flag("--json", json_, "print one JSON object");
   }
 
   int run() override {
     const Config config = config_.read();
     require_keys(config, config.source, {"base_model"});
+    if (gpu_ && memory_gib_ == 0)
+      throw ConfigError({.where = "command line",
+                         .found = "--gpu without --memory",
+                         .expected = {},
+                         .fix = "give the memory of one GPU in GiB: --memory 80"});
     const std::string& base = config.model.base_model;
     const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     const std::unique_ptr<WeightSource> files = open_base_weights(base);
-    PlanRequest request =
-        plan_request(config, spec, *files,
-                     match_targets(linear_modules(spec), config.adapter.target_modules,
-                                   config.adapter.exclude_modules, spec.model_type),
-                     config.data.max_seq_length, at::kCPU);
-    request.ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_));
-    request.sharding =
-        resolve_sharding(config.distribution.sharding, /*on_gpu=*/false, request.ranks);
-    request.slots_per_step = slots_per_step(config, num_ranks_);
-    const RunPlan plan = plan_run(request);
-    const int64_t steps = num_steps(config);
+    const FitRequest request = fit_request(config, spec, *files);
+    const Fit fit = find_fit(request);
+    const PlanReport report{.config = config,
+                            .request = request,
+                            .fit = fit,
+                            .steps = num_steps(config),
+                            .memory_is_ours = memory_gib_ == 0,
+                            .rates = {.flops_per_s = tflops_ * 1e12,
+                                      .link_bytes_per_s = link_gbs_ * 1e9,
+                                      .network_bytes_per_s = network_gbs_ * 1e9,
+                                      .step_deviation = deviation_percent_ / 100}};
     if (json_) {
-      print_json(plan, steps, request.sharding);
+      std::puts(plan_json(report).dump().c_str());
     } else {
-      print_text(plan, steps, config, request);
+      std::fputs(plan_text(report).c_str(), stdout);
     }
     return 0;
   }
 
  private:
+  FitRequest fit_request(const Config& config, const DecoderSpec& spec,
+                         const WeightSource& files) const {
+    FitRequest request{
+        .plan = plan_request(config, spec, files,
+                             match_targets(linear_modules(spec), config.adapter.target_modules,
+                                           config.adapter.exclude_modules, spec.model_type),
+                             config.data.max_seq_length, gpu_ ? at::kCUDA : at::kCPU),
+        .steps = config.steps,
+        .shardings = {}};
+    HostLayout& ranks = request.plan.ranks;
+    ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_));
+    request.plan.slots_per_step = slots_per_step(config, num_ranks_);
+    const std::string& asked = config.distribution.sharding;
+    request.shardings = gpu_ ? shardings_on_gpus(asked, ranks)
+                             : std::vector<Sharding>{resolve_sharding(asked, gpu_, ranks)};
+    request.more_shardings = shardings_that_hold_less(request.shardings.back(), gpu_, ranks);
+    const int ranks_of_host = (num_ranks_ + ranks.num_hosts - 1) / ranks.num_hosts;
+    request.available_bytes = memory_gib_ > 0
+                                  ? static_cast<int64_t>(memory_gib_ * double{int64_t{1} << 30})
+                                  : available_memory_bytes(ranks_of_host);
+    return request;
+  }
+
   // 0 where neither max_steps nor the number of samples says it.
   int64_t num_steps(const Config& config) const {
     if (config.steps.max_steps > 0) return config.steps.max_steps;
@@ -77,72 +124,12 @@ class PlanCommand final : public Command {
         std::ceil(std::ceil(static_cast<double>(num_samples_) / global) * config.steps.epochs));
   }
 
-  static void print_json(const RunPlan& plan, int64_t steps, Sharding sharding) {
-    const MemoryPlan& memory = plan.memory;
-    const nlohmann::ordered_json result = {
-        {"steps", steps},
-        {"sharding", sharding_name(sharding)},
-        {"base_parameters", plan.base_parameters},
-        {"trainable_parameters", plan.trainable_parameters},
-        {"per_rank",
-         {{"memory_bytes",
-           {{"total", memory.total()},
-            {"weights", memory.weights},
-            {"adapter", memory.adapter},
-            {"optimizer", memory.optimizer},
-            {"activations", memory.activations},
-            {"other", memory.other}}},
-          {"comm_bytes_per_step", plan.comm_bytes_per_step},
-          {"comm_bytes_inter_node_per_step", plan.comm_bytes_inter_node_per_step},
-          {"gather_bytes_per_step", plan.gather_bytes_per_step},
-          {"gather_bytes_inter_node_per_step", plan.gather_bytes_inter_node_per_step}}}};
-    std::puts(result.dump().c_str());
-  }
-
-  static const char* whose_weights(Sharding sharding) {
-    if (is_gathered(sharding)) return "this rank's slice, two units gathered";
-    return sharding == Sharding::none ? "a copy per rank" : "one mapped copy per host";
-  }
-
-  void print_text(const RunPlan& plan, int64_t steps, const Config& config,
-                  const PlanRequest& request) const {
-    const MemoryPlan& memory = plan.memory;
-    std::printf("base          %s parameters, %s on disk\n",
-                count_text(plan.base_parameters).c_str(),
-                bytes_text(stored_bytes(request.base)).c_str());
-    std::printf("adapter       %s trainable parameters (%.3f %%), %s as fp32 file\n",
-                count_text(plan.trainable_parameters).c_str(),
-                100.0 * static_cast<double>(plan.trainable_parameters) /
-                    static_cast<double>(plan.base_parameters),
-                bytes_text(4 * plan.trainable_parameters).c_str());
-    std::printf("micro-batch   %lld x %lld tokens\n",
-                static_cast<long long>(config.steps.batch_size),
-                static_cast<long long>(config.data.max_seq_length));
-    std::printf(
-        "memory/rank   %s: weights %s (%s), activations %s, adapter %s, "
-        "optimizer %s, other %s\n",
-        bytes_text(memory.total()).c_str(), bytes_text(memory.weights).c_str(),
-        whose_weights(request.sharding), bytes_text(memory.activations).c_str(),
-        bytes_text(memory.adapter).c_str(), bytes_text(memory.optimizer).c_str(),
-        bytes_text(memory.other).c_str());
-    std::printf("sent/rank     %s per step, %s of it to other hosts\n",
-                bytes_text(plan.comm_bytes_per_step).c_str(),
-                bytes_text(plan.comm_bytes_inter_node_per_step).c_str());
-    if (is_gathered(request.sharding))
-      std::printf("of it base    %s gathered, %s of it to other hosts (sharding %s)\n",
-                  bytes_text(plan.gather_bytes_per_step).c_str(),
-                  bytes_text(plan.gather_bytes_inter_node_per_step).c_str(),
-                  sharding_name(request.sharding));
-    if (steps > 0) {
-      std::printf("steps         %lld\n", static_cast<long long>(steps));
-    } else {
-      std::puts("steps         unknown without --samples or max_steps");
-    }
-  }
-
   ConfigOptions config_;
   int num_ranks_ = 1, num_hosts_ = 1;
   int64_t num_samples_ = 0;
+  bool gpu_ = false;
+  double memory_gib_ = 0;                                                       // 0: not given
+  double tflops_ = 0, link_gbs_ = 0, network_gbs_ = 0, deviation_percent_ = 0;  // 0: not measured
   bool json_ = false;
 };
 

@@ -4,9 +4,11 @@
 
 #include "core/models/model_families.hpp"
 #include "data/weights/base_folder.hpp"
+#include "dist/backends/rendezvous.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/run/base_model.hpp"
 #include "launcher/run/device.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/world.hpp"
@@ -19,12 +21,13 @@ class PrepareCommand final : public Command {
   void declare(CLI::App& app) override { config_.declare(app); }
 
   int run() override {
-    const Config config = config_.read();
-    require_training_keys(config);
     const WorldInfo world = detect_world();
+    const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world);
+    const Config config = config_.read(rendezvous.get());
+    require_training_keys(config);
     const std::unique_ptr<Communicator> communicator =
         join_world(config, world, choose_device(config.distribution.device, world.local_rank));
-    const std::string& base = config.model.base_model;
+    const std::string base = base_dir_of_rank(config, *communicator);
     const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     std::unique_ptr<Tokenizer> tokenizer;
     std::unique_ptr<PromptTemplate> prompt_template;

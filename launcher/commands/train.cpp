@@ -3,11 +3,13 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.hpp"
+#include "dist/backends/rendezvous.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/run/stop_signals.hpp"
 #include "launcher/run/training.hpp"
+#include "launcher/run/world.hpp"
 
 namespace lora_dist {
 namespace {
@@ -27,9 +29,10 @@ class TrainCommand final : public Command {
   }
 
   int run() override {
-    const Config config = config_.read();
-    require_training_keys(config);
     const WorldInfo world = detect_world();
+    const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world);
+    const Config config = config_.read(rendezvous.get());
+    require_training_keys(config);
     const bool start_ranks =
         launch_.num_ranks > 1 || !launch_.hosts.empty() || !launch_.hostfile.empty();
     if (start_ranks && world.launcher == "alone")

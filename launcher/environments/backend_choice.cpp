@@ -51,4 +51,10 @@ BackendOptions backend_options(const WorldInfo& world, const DistributionConfig&
   return options;
 }
 
+BackendOptions rendezvous_options(const WorldInfo& world) {
+  BackendOptions options = backend_options(world, DistributionConfig{});
+  if (world.launcher == "srun" && variable("PMIX_RANK")) options.world.master_addr.clear();
+  return options;
+}
+
 }  // namespace lora_dist

@@ -1,18 +1,35 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <fstream>
+#include <limits>
 #include <thread>
 
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/variables.hpp"
 
 namespace lora_dist {
+namespace {
+
+int cores_of_mask() {
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) == 0) return CPU_COUNT(&mask);
+  return static_cast<int>(std::thread::hardware_concurrency());  // more cores than a mask holds
+}
+
+}  // namespace
+
+int cores_of_quota(std::istream& cpu_max) {
+  double quota_us = 0, period_us = 0;
+  if (!(cpu_max >> quota_us >> period_us) || period_us <= 0)
+    return std::numeric_limits<int>::max();  // "max 100000", or no such file
+  return std::max(1, static_cast<int>(quota_us / period_us));
+}
 
 int num_available_cores() {
-  cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof mask, &mask) == 0) return std::max(1, CPU_COUNT(&mask));
-  return static_cast<int>(
-      std::max(1u, std::thread::hardware_concurrency()));  // more cores than a mask holds
+  // A container's limit is a quota of time, which no mask shows.
+  std::ifstream cpu_max("/sys/fs/cgroup/cpu.max");
+  return std::max(1, std::min(cores_of_mask(), cores_of_quota(cpu_max)));
 }
 
 int share_of_cores(const WorldInfo& world) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <istream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,8 +34,13 @@ std::string choose_backend(const WorldInfo& world, const std::string& asked,
 /// Limits of the config, and what gloo needs to know from the environment.
 BackendOptions backend_options(const WorldInfo& world, const DistributionConfig& config);
 
-/// Cores (hardware threads) that this process may run on.
+/// For ranks that do not know their config yet: by MPI wherever the launcher brings it along.
+BackendOptions rendezvous_options(const WorldInfo& world);
+
+/// Cores (hardware threads) that this process may keep busy: its mask, and its cgroup's quota.
 int num_available_cores();
+/// Whole cores of a cgroup's cpu.max, at least 1; the largest number where it sets no limit.
+int cores_of_quota(std::istream& cpu_max);
 /// The part of them that is this rank's. At least 1.
 int share_of_cores(const WorldInfo& world);
 

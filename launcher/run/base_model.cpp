@@ -8,6 +8,7 @@
 #include "core/models/model_families.hpp"
 #include "core/models/resident_weights.hpp"
 #include "data/weights/base_folder.hpp"
+#include "data/weights/base_view.hpp"
 #include "dist/sharding/sharded_weights.hpp"
 #include "launcher/run/device.hpp"
 
@@ -36,13 +37,12 @@ std::vector<std::string> modules_of(const LoadedAdapter& adapter) {
   return modules;
 }
 
-std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, double weight,
-                                const DecoderOptions& options) {
+std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, double weight) {
   AdapterArgs args{.linears = model.linears(),
                    .config = adapter_config_of(loaded.description),
                    .targets = modules_of(loaded),
-                   .compute = options.compute,
-                   .device = options.device};
+                   .compute = model.options().compute,
+                   .device = model.options().device};
   const std::vector<std::string> known = linear_names(model);
   for (const std::string& target : args.targets) {
     if (std::find(known.begin(), known.end(), target) == known.end()) {
@@ -57,6 +57,22 @@ std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, dou
   adapter->params().assign(loaded.tensors, loaded.path);
   adapter->attach(weight);
   return adapter;
+}
+
+// The weights where `request` wants them, and the decoder that reads them there.
+void make_decoder(OpenedModel& model, DecoderSpec spec, const OpenRequest& request) {
+  DecoderOptions options;
+  options.device = choose_device(request.device, request.local_rank);
+  if (is_gathered(request.sharding)) {
+    model.weights = make_sharded_weights(*model.files, decoder_units(spec, *model.files),
+                                         *request.gather_group, options.device);
+  } else if (request.sharding == Sharding::none || !options.device.is_cpu()) {
+    model.weights = make_resident_weights(*model.files, options.device);
+  }
+  WeightSource& weights = model.weights ? *model.weights : *model.files;
+  options.compute = compute_dtype(request.dtype, options.device);
+  options.recompute_blocks = request.recompute_blocks;
+  model.decoder = std::make_unique<Decoder>(std::move(spec), weights, options);
 }
 
 }  // namespace
@@ -93,28 +109,28 @@ std::vector<std::string> linear_names(Decoder& model) {
   return names;
 }
 
+std::string base_dir_of_rank(const Config& config, Communicator& world) {
+  const std::string view = (std::filesystem::path(config.state.output_dir) / "base_view").string();
+  return open_base_view(config.model.base_model, view, world);
+}
+
+void place_weights(OpenedModel& model, const OpenRequest& request) {
+  DecoderSpec spec = model.decoder->spec();
+  model.decoder.reset();  // it reads the weights that are replaced
+  make_decoder(model, std::move(spec), request);
+}
+
 OpenedModel open_model(const OpenRequest& request) {
   OpenedModel model;
   model.folder = request.base;
   model.config = read_model_config(request.base);
   DecoderSpec spec = read_decoder_spec(model.config, request.base + "/config.json");
   model.files = open_base_weights(request.base);
-  DecoderOptions options;
-  options.device = choose_device(request.device, request.local_rank);
-  if (is_gathered(request.sharding)) {
-    model.weights = make_sharded_weights(*model.files, decoder_units(spec, *model.files),
-                                         *request.gather_group, options.device);
-  } else if (request.sharding == Sharding::none || !options.device.is_cpu()) {
-    model.weights = make_resident_weights(*model.files, options.device);
-  }
-  WeightSource& weights = model.weights ? *model.weights : *model.files;
-  options.compute = compute_dtype(request.dtype, options.device);
-  options.recompute_blocks = request.recompute_blocks;
-  model.decoder = std::make_unique<Decoder>(std::move(spec), weights, options);
+  make_decoder(model, std::move(spec), request);
   std::string template_name = request.template_name;
   for (const AdapterChoice& choice : request.adapters) {
     const LoadedAdapter loaded = load_adapter(choice.path);
-    model.adapters.push_back(put_on(*model.decoder, loaded, choice.weight, options));
+    model.adapters.push_back(put_on(*model.decoder, loaded, choice.weight));
     if (template_name == "auto" && !loaded.description.template_name.empty())
       template_name = loaded.description.template_name;
   }

@@ -8,6 +8,7 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/communicator.hpp"
+#include "core/config.hpp"
 #include "core/models/decoder.hpp"
 #include "core/sharding.hpp"
 #include "data/exports/adapter_files.hpp"
@@ -21,6 +22,13 @@ struct AdapterChoice {
   double weight = 1;
 };
 AdapterChoice parse_adapter_choice(const std::string& text);
+
+/// The folder from which this rank opens the config's base model: the user's, or where its host has
+/// the weights alone, one below output_dir with the other files of rank 0.
+///
+/// Ranks   collective.
+/// Errors  ModelError: no weights on this host; StorageError.
+std::string base_dir_of_rank(const Config& config, Communicator& world);
 
 struct OpenedModel {
   std::string folder;
@@ -50,6 +58,11 @@ struct OpenRequest {
 
 /// Errors  ModelError, ConfigError.
 OpenedModel open_model(const OpenRequest& request);
+
+/// Puts the weights of a model without adapters where `request` wants them (a copy, a device,
+/// gathered slices) and lets the decoder read them there: it is another object afterwards.
+/// Errors  c10::OutOfMemoryError; StorageError, ModelError of the files.
+void place_weights(OpenedModel& model, const OpenRequest& request);
 
 /// The dtype of activations that `dtype` (auto, bf16, fp32) means here.
 at::ScalarType compute_dtype(const std::string& dtype, at::Device device);

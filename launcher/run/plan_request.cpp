@@ -21,9 +21,9 @@ PlanRequest plan_request(const Config& config, const DecoderSpec& spec, const We
           .stored_bytes = files.weights().empty() ? 2 : bytes(files.weights().front().dtype),
           .optimizer = config.steps.optimizer,
           .base = files,
-          .recompute_blocks = config.steps.gradient_checkpointing == "true",
           .saves_checkpoints = config.state.save_steps > 0,
-          .deterministic = config.distribution.deterministic};
+          .deterministic = config.distribution.deterministic,
+          .on_gpu = !device.is_cpu()};
 }
 
 }  // namespace lora_dist

@@ -6,8 +6,7 @@
 
 namespace lora_dist {
 
-/// All of the request but ranks and slots, which the caller knows. `tokens` is the longest
-/// sequence.
+/// All of the request but ranks, slots and what core/fit chooses. `tokens` is the longest sequence.
 PlanRequest plan_request(const Config& config, const DecoderSpec& spec, const WeightSource& files,
                          std::vector<std::string> targets, int64_t tokens, at::Device device);
 

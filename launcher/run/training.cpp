@@ -18,7 +18,6 @@
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
 #include "data/files.hpp"
-#include "data/weights/base_view.hpp"
 #include "data/weights/safetensors.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/banner.hpp"
@@ -26,6 +25,7 @@
 #include "launcher/run/device.hpp"
 #include "launcher/run/memory.hpp"
 #include "launcher/run/plan_request.hpp"
+#include "launcher/run/require_fit.hpp"
 #include "launcher/run/resume.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/run_folder.hpp"
@@ -139,15 +139,18 @@ class Run {
     });
     if (world_info_.world_size > 1) open_rank_log();
     choose_sharding();
-    base_dir_ = open_base_view(
-        config_.model.base_model,
-        (std::filesystem::path(config_.state.output_dir) / "base_view").string(), *communicator_);
+    base_dir_ = base_dir_of_rank(config_, *communicator_);
     on_all_ranks(*communicator_, [&] {
       open_base();
       return std::string();
     });
     data_ = prepare_run_data(config_, base_.decoder->spec().vocab_size, base_.tokenizer.get(),
                              base_.prompt_template.get(), *communicator_);
+    fit_ = require_fit(fit_request(), device_, *communicator_);
+    on_all_ranks(*communicator_, [&] {
+      place_base();
+      return std::string();
+    });
     make_adapter();
     on_all_ranks(*communicator_, [&] {
       // A checkpoint holds the adapter and two moments, all fp32.
@@ -204,45 +207,59 @@ class Run {
       host_ = communicator_->split(ranks.host_of[communicator_->rank()], {.name = "host"});
   }
 
+  // Mapped only: what the base says is checked before the data is read, and nothing is allocated
+  // before it is known to fit.
   void open_base() {
-    base_ = open_model({.base = base_dir_,
-                        .dtype = config_.model.dtype,
-                        .device = device_.is_cpu() ? "cpu" : "cuda",
-                        .local_rank = world_info_.local_rank,
-                        .sharding = sharding_,
-                        .gather_group = host_ ? host_.get() : communicator_.get(),
-                        .template_name = config_.data.chat_template,
-                        .needs_tokenizer = data_needs_tokenizer(config_.data)});
+    OpenRequest request = open_request();
+    request.device = "cpu";
+    request.sharding = Sharding::shared;
+    base_ = open_model(request);
     targets_ = match_targets(linear_names(*base_.decoder), config_.adapter.target_modules,
                              config_.adapter.exclude_modules, base_.decoder->spec().model_type);
   }
 
-  void make_adapter() {
-    recompute_blocks_ = config_.steps.gradient_checkpointing == "true";
-    plan_ = plan_run(request_plan());
-    if (config_.steps.gradient_checkpointing == "auto" &&
-        plan_.memory.total() > available_memory_bytes(world_info_.local_world_size)) {
-      recompute_blocks_ = true;
-      plan_ = plan_run(request_plan());
+  void place_base() {
+    if (sharding_ == Sharding::shared && device_.is_cpu()) {
+      base_.decoder->set_recompute_blocks(fit_.setting.recompute_blocks);
+    } else {
+      place_weights(base_, open_request());
     }
-    base_.decoder->set_recompute_blocks(recompute_blocks_);
+  }
+
+  OpenRequest open_request() const {
+    return {.base = base_dir_,
+            .dtype = config_.model.dtype,
+            .device = device_.is_cpu() ? "cpu" : "cuda",
+            .local_rank = world_info_.local_rank,
+            .sharding = sharding_,
+            .gather_group = host_ ? host_.get() : communicator_.get(),
+            .template_name = config_.data.chat_template,
+            .recompute_blocks = fit_.setting.recompute_blocks,
+            .needs_tokenizer = data_needs_tokenizer(config_.data)};
+  }
+
+  FitRequest fit_request() const {
+    const std::vector<int32_t>& lengths = data_.train->lengths();
+    const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+    FitRequest request{.plan = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
+                                            longest, device_),
+                       .steps = config_.steps,
+                       .shardings = {sharding_},
+                       .num_samples = data_.stream->num_samples()};
+    request.plan.ranks = HostLayout::of(communicator_->hosts());
+    request.plan.slots_per_step = data_.slots_per_step;
+    if (device_.is_cpu())  // on a GPU this build has no other one
+      request.more_shardings =
+          shardings_that_hold_less(sharding_, /*on_gpu=*/false, request.plan.ranks);
+    return request;
+  }
+
+  void make_adapter() {
     adapter_ = adapters().at("lora")({.linears = base_.decoder->linears(),
                                       .config = config_.adapter,
                                       .targets = targets_,
                                       .compute = base_.decoder->options().compute,
                                       .device = base_.decoder->options().device});
-  }
-
-  PlanRequest request_plan() const {
-    const std::vector<int32_t>& lengths = data_.train->lengths();
-    const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
-    PlanRequest request = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
-                                       longest, base_.decoder->options().device);
-    request.recompute_blocks = recompute_blocks_;
-    request.ranks = HostLayout::of(communicator_->hosts());
-    request.slots_per_step = data_.slots_per_step;
-    request.sharding = sharding_;
-    return request;
   }
 
   // Names, dtypes, shapes, and some bytes from the middle of every weight: which model this is, and
@@ -283,7 +300,7 @@ class Run {
     return banner_text({.config = config_,
                         .world = world_info_,
                         .spec = base_.decoder->spec(),
-                        .plan = plan_,
+                        .plan = fit_.plan,
                         .data = data_.train->stats(),
                         .data_path = data_.path,
                         .template_name = base_.prompt_template ? base_.prompt_template->name() : "",
@@ -296,7 +313,7 @@ class Run {
                         .num_steps = data_.stream->num_steps(),
                         .num_train_samples = data_.stream->num_samples(),
                         .num_held_out = held_out,
-                        .recompute_blocks = recompute_blocks_,
+                        .recompute_blocks = fit_.setting.recompute_blocks,
                         .resumed_from = start_.resumed_from,
                         .steps_done = start_.steps_done});
   }
@@ -329,8 +346,7 @@ class Run {
   OpenedModel base_;
   std::vector<std::string> targets_;
   RunData data_;
-  bool recompute_blocks_ = false;
-  RunPlan plan_;
+  Fit fit_;  // what the run takes, and how it fits into memory
   std::unique_ptr<Adapter> adapter_;
   std::unique_ptr<Optimizer> optimizer_;
   nlohmann::ordered_json fingerprints_;

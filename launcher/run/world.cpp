@@ -4,6 +4,7 @@
 #include "core/log.hpp"
 #include "core/odd_rank.hpp"
 #include "dist/backends/backend.hpp"
+#include "dist/backends/rendezvous.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/run/device.hpp"
 
@@ -37,6 +38,11 @@ constexpr SharedInput kSharedInputs[] = {{"base", "base model", "base_model"},
                                          {"data", "data", "train_data_dir or metadata_path"}};
 
 }  // namespace
+
+std::unique_ptr<Rendezvous> meet_other_hosts(const WorldInfo& world) {
+  if (world.local_world_size == world.world_size) return nullptr;
+  return join_rendezvous(rendezvous_options(world));
+}
 
 std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world,
                                          at::Device device) {

@@ -16,6 +16,7 @@
 #include "launcher/environments/environment.hpp"
 #include "launcher/run/device.hpp"
 #include "tests/support/conformance.hpp"
+#include "tests/support/gpu.hpp"
 
 namespace lora_dist {
 namespace {
@@ -73,6 +74,13 @@ class EveryBackend : public testing::TestWithParam<std::tuple<std::string_view, 
 };
 
 TEST_P(EveryBackend, CarriesEveryCollectiveAtEverySize) { check_collectives(*world_); }
+
+TEST_P(EveryBackend, CarriesEveryCollectiveOfTensorsOnAGpu) {
+  const at::Device device = choose_device("auto", detect_world().local_rank);
+  if (!device.is_cuda()) GTEST_SKIP() << kNoGpu;
+  check_collectives_on(*world_, device);
+  check_uneven_rows_on(*world_, device);
+}
 
 TEST_P(EveryBackend, CarriesAnyNumberOfRowsBetweenTwoRanks) { check_uneven_rows(*world_); }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -218,6 +219,18 @@ TEST_F(Environment, ChoosesNcclWhereItCanBeHadAndNothingElseWasAskedFor) {
   EXPECT_EQ(choose_backend(detect_world(), "auto", /*nccl_can_be_had=*/true), "nccl");
   EXPECT_EQ(choose_backend(detect_world(), "mpi", /*nccl_can_be_had=*/true), "mpi");
   EXPECT_EQ(choose_backend(detect_world(), "nccl", /*nccl_can_be_had=*/false), "nccl");
+}
+
+TEST(Cores, AQuotaOfTimeCountsInWholeCores) {
+  const auto cores = [](const std::string& text) {
+    std::istringstream cpu_max(text);
+    return cores_of_quota(cpu_max);
+  };
+  EXPECT_EQ(cores("400000 100000\n"), 4);
+  EXPECT_EQ(cores("250000 100000\n"), 2);
+  EXPECT_EQ(cores("50000 100000\n"), 1);
+  EXPECT_GT(cores("max 100000\n"), 100000);
+  EXPECT_GT(cores(""), 100000);
 }
 
 TEST_F(Environment, SharesTheCoresAmongTheRanksOfAHost) {

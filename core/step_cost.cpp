@@ -1,0 +1,112 @@
+#include "core/step_cost.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace lora_dist {
+namespace {
+
+/// Elements of the matrices of one block.
+double matrices_of_block(const DecoderSpec& spec) {
+  double elements = 0;
+  for (const WeightRow& row : weight_rows(spec))
+    if (row.shape.size() == 2 && row.name.starts_with("model.layers.0."))
+      elements += static_cast<double>(row.shape[0]) * static_cast<double>(row.shape[1]);
+  return elements;
+}
+
+/// Positions that a position attends to, on average over a sequence.
+double mean_keys(const DecoderSpec& spec, int64_t layer, int64_t tokens) {
+  const auto length = static_cast<double>(tokens);
+  const int64_t window = spec.windows.empty() ? 0 : spec.windows[layer];
+  if (window <= 0 || window >= tokens) return length / 2;
+  const auto seen = static_cast<double>(window);
+  return seen - seen * seen / (2 * length);
+}
+
+double seconds(int64_t bytes, double bytes_per_s) {
+  return bytes == 0 ? 0 : static_cast<double>(bytes) / bytes_per_s;
+}
+
+/// A ring sends over all of its links at the same time.
+double gather_seconds(const LinkBytes& bytes, const MeasuredRates& rates) {
+  return std::max(seconds(bytes.of_rank, rates.link_bytes_per_s),
+                  seconds(bytes.of_host, rates.network_bytes_per_s));
+}
+
+}  // namespace
+
+std::vector<double> flops_of_token(const FlopsRequest& request) {
+  const DecoderSpec& spec = request.spec;
+  const double matrices = matrices_of_block(spec);
+  const auto adapted = static_cast<double>(spec.num_layers - request.lowest_adapted_layer);
+  const double adapter = static_cast<double>(request.trainable_parameters) / std::max(1.0, adapted);
+  const auto forward = [&](int64_t layer) {
+    const double attention =
+        4.0 * static_cast<double>(spec.query_width()) * mean_keys(spec, layer, request.tokens);
+    return 2 * matrices + attention + (layer >= request.lowest_adapted_layer ? 2 * adapter : 0);
+  };
+  const auto backward = [&](int64_t layer) {
+    const double attention =
+        10.0 * static_cast<double>(spec.query_width()) * mean_keys(spec, layer, request.tokens);
+    return 2 * matrices + attention + 4 * adapter + (request.recompute_blocks ? forward(layer) : 0);
+  };
+  std::vector<double> flops = {0};  // the embedding is looked up
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) flops.push_back(forward(layer));
+  flops.push_back(4.0 * static_cast<double>(spec.vocab_size * spec.hidden_size));
+  for (int64_t layer = spec.num_layers - 1; layer >= request.lowest_adapted_layer; --layer)
+    flops.push_back(backward(layer));
+  return flops;
+}
+
+double StepWork::total_flops() const {
+  return static_cast<double>(num_micro_batches) *
+         std::accumulate(flops.begin(), flops.end(), double{0});
+}
+
+std::vector<std::string> missing_rates(const StepWork& work, const MeasuredRates& rates) {
+  bool uses_links = work.sums.of_rank > 0, uses_network = work.sums.of_host > 0;
+  for (const LinkBytes& gather : work.gathers) {
+    uses_links = uses_links || gather.of_rank > 0;
+    uses_network = uses_network || gather.of_host > 0;
+  }
+  std::vector<std::string> missing;
+  if (rates.flops_per_s == 0) missing.emplace_back("--tflops");
+  if (uses_links && rates.link_bytes_per_s == 0) missing.emplace_back("--link-gbs");
+  if (uses_network && rates.network_bytes_per_s == 0) missing.emplace_back("--network-gbs");
+  return missing;
+}
+
+std::optional<StepTime> step_time(const StepWork& work, const MeasuredRates& rates) {
+  if (!missing_rates(work, rates).empty()) return std::nullopt;
+  const auto rounds = static_cast<double>(work.num_micro_batches);
+  StepTime time;
+  time.compute_s = work.total_flops() / rates.flops_per_s;
+  double runs_before_s = 0;  // of the unit behind which this one's gather hides
+  for (size_t unit = 0; unit < work.gathers.size(); ++unit) {
+    const double gather_s = gather_seconds(work.gathers[unit], rates);
+    time.gather_s += rounds * gather_s;
+    time.exposed_gather_s += rounds * std::max(0.0, gather_s - runs_before_s);
+    runs_before_s = work.flops[unit] / rates.flops_per_s;
+  }
+  // Inside the hosts first, then across: one after the other.
+  time.sums_s = seconds(work.sums.of_rank, rates.link_bytes_per_s) +
+                seconds(work.sums.of_host, rates.network_bytes_per_s);
+  time.waiting_s = time.compute_s * rates.step_deviation * mean_of_largest(work.world_size);
+  return time;
+}
+
+double mean_of_largest(int count) {
+  if (count <= 1) return 0;
+  // The integral of 1 - F^count over the positive numbers less that of F^count over the negative.
+  constexpr double kStep = 1e-3, kEnd = 10;
+  double mean = 0;
+  for (double x = -kEnd + kStep / 2; x < kEnd; x += kStep) {
+    const double all_below = std::pow(std::erfc(-x / std::sqrt(2.0)) / 2, count);
+    mean += kStep * (x > 0 ? 1 - all_below : -all_below);
+  }
+  return mean;
+}
+
+}  // namespace lora_dist

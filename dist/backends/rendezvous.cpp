@@ -1,0 +1,63 @@
+#include "dist/backends/rendezvous.hpp"
+
+#include "dist/backends/meeting.hpp"
+
+namespace lora_dist {
+namespace {
+
+class MpiOrStore final : public Rendezvous {
+ public:
+  explicit MpiOrStore(const BackendOptions& options) : options_(options) {
+    explained([&] {
+      if (options.world.master_addr.empty()) {
+        point_.session = MpiSession::join(options.world);
+      } else {
+        point_ = meet(options);
+      }
+      return std::string();
+    });
+  }
+
+  int rank() const override { return options_.world.rank; }
+
+  std::string from_rank_zero(const std::string& text) override {
+    return explained([&] {
+      return point_.store
+                 ? from_store(text)
+                 : point_.session->broadcast_text(text, deadline_in(options_.startup_timeout_s));
+    });
+  }
+
+ private:
+  std::string from_store(const std::string& text) {
+    const std::string key = fmt::format("text-{}", ++num_texts_);
+    if (rank() == 0) point_.store->set(key, std::vector<uint8_t>(text.begin(), text.end()));
+    const std::vector<uint8_t> told = point_.store->get(key);
+    return {told.begin(), told.end()};
+  }
+
+  /// Runs `step`; its failures are told as those of a start.
+  template <class Step>
+  std::string explained(const Step& step) const {
+    try {
+      return step();
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw did_not_come_together(options_, "rendezvous", error,
+                                  "check that all hosts reach that of rank 0");
+    }
+  }
+
+  const BackendOptions options_;
+  MeetingPoint point_;
+  int num_texts_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Rendezvous> join_rendezvous(const BackendOptions& options) {
+  return std::make_unique<MpiOrStore>(options);
+}
+
+}  // namespace lora_dist

@@ -1,0 +1,56 @@
+#include "dist/backends/rendezvous.hpp"
+
+#include <unistd.h>
+
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "launcher/environments/environment.hpp"
+
+namespace lora_dist {
+namespace {
+
+int free_port() {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  socklen_t length = sizeof address;
+  bind(listener, reinterpret_cast<sockaddr*>(&address), length);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
+  close(listener);
+  return ntohs(address.sin_port);
+}
+
+TEST(Rendezvous, TellsEveryRankTheTextsOfRankZeroInTheirOrder) {
+  const int port = free_port();
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < 3; ++rank) {
+    ranks.emplace_back([=] {
+      BackendOptions options{.startup_timeout_s = 20};
+      options.world = {.rank = rank, .world_size = 3, .master_addr = "127.0.0.1"};
+      options.world.master_port = port;
+      const auto rendezvous = join_rendezvous(options);
+      EXPECT_EQ(rendezvous->from_rank_zero(rank == 0 ? "first" : "not heard"), "first");
+      EXPECT_EQ(rendezvous->from_rank_zero(rank == 0 ? std::string(3'000'000, 'x') : ""),
+                std::string(3'000'000, 'x'));
+      EXPECT_EQ(rendezvous->from_rank_zero(""), "");
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+}
+
+// Under mpirun (ranks-mpirun-2 and -4) this goes by MPI; alone there is nobody to tell.
+TEST(Rendezvous, LeavesMpiToTheBackendThatFollows) {
+  const WorldInfo world = detect_world();
+  if (world.launcher != "mpirun") GTEST_SKIP() << "runs under mpirun only";
+  const auto rendezvous = join_rendezvous(rendezvous_options(world));
+  EXPECT_EQ(rendezvous->from_rank_zero(fmt::format("rank {}", world.rank)), "rank 0");
+  const auto joined = backends().at("mpi")({.world = world});
+  EXPECT_EQ(all_gather_text(*joined, "here").size(), static_cast<size_t>(world.world_size));
+}
+
+}  // namespace
+}  // namespace lora_dist
