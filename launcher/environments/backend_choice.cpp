@@ -53,7 +53,7 @@ BackendOptions backend_options(const WorldInfo& world, const DistributionConfig&
 
 BackendOptions rendezvous_options(const WorldInfo& world) {
   BackendOptions options = backend_options(world, DistributionConfig{});
-  if (world.launcher == "srun" && variable("PMIX_RANK")) options.world.master_addr.clear();
+  if (launcher_brings_mpi(world)) options.world.master_addr.clear();
   return options;
 }
 
