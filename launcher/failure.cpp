@@ -57,9 +57,13 @@ void tell(const Failure& failure) {
     return;
   }
   const WorldInfo world = detect_world();
-  if (has_to_speak_after_waiting(world))
-    log_error(
-        fmt::format("[rank {}/{} {}] {}", world.rank, world.world_size, world.host, failure.text));
+  if (!has_to_speak_after_waiting(world)) return;
+  // Errors of communicators name their rank themselves.
+  const std::string rank =
+      failure.text.starts_with("[rank ")
+          ? ""
+          : fmt::format("[rank {}/{} {}] ", world.rank, world.world_size, world.host);
+  log_error(rank + failure.text);
 }
 
 }  // namespace

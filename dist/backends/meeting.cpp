@@ -27,7 +27,7 @@ bool several_hosts(const WorldInfo& world) { return world.local_world_size < wor
 MeetingPoint meet_by_mpi(const BackendOptions& options) {
   const WorldInfo& world = options.world;
   MeetingPoint point;
-  point.session = MpiSession::join(world);
+  point.session = MpiSession::join(world, options.startup_timeout_s);
   std::string where;
   if (world.rank == 0) {
     point.address = own_address(options.network_interface, several_hosts(world) ? "" : "127.0.0.1",
@@ -67,8 +67,14 @@ MeetingPoint meet(const BackendOptions& options) {
 CommError did_not_come_together(const BackendOptions& options, std::string_view backend,
                                 const std::exception& cause, std::string fix) {
   const WorldInfo& world = options.world;
-  return CommError({.where = fmt::format("[rank {}/{} {}] {}", world.rank, world.world_size,
-                                         world.host, backend),
+  const std::string where =
+      fmt::format("[rank {}/{} {}] {}", world.rank, world.world_size, world.host, backend);
+  if (first_line(cause).find("EADDRINUSE") != std::string::npos)
+    return CommError({.where = where,
+                      .found = fmt::format("port {} is in use on this host", world.master_port),
+                      .expected = {},
+                      .fix = "set MASTER_PORT to a free one on all ranks"});
+  return CommError({.where = where,
                     .found = fmt::format(
                         "the ranks did not come together within {:g} s (startup_timeout_s) [{}]",
                         options.startup_timeout_s, first_line(cause)),

@@ -162,7 +162,8 @@ MPI_Comm duplicate_of_world(Deadline deadline) {
 
 std::unique_ptr<Communicator> make_mpi_backend(const BackendOptions& options) {
   try {
-    std::shared_ptr<MpiSession> session = MpiSession::join(options.world);
+    std::shared_ptr<MpiSession> session =
+        MpiSession::join(options.world, options.startup_timeout_s);
     const MPI_Comm comm = duplicate_of_world(deadline_in(options.startup_timeout_s));
     return std::make_unique<CheckedCommunicator>(
         std::make_unique<MpiTransport>(std::move(session), comm), options);

@@ -1,6 +1,7 @@
 #include "dist/backends/mpi_session.hpp"
 
 #include <exception>
+#include <future>
 
 #include "core/error.hpp"
 
@@ -21,6 +22,21 @@ void require_same_world(const WorldInfo& world) {
                      .fix = "start with mpirun or `srun --mpi=pmix`, or use backend: gloo"});
 }
 
+/// MPI_Init waits for all ranks without a limit of its own. It runs on a thread that is left behind
+/// when the limit passes; the error then ends the process. Returns the level of thread support.
+int start_mpi(double timeout_s) {
+  std::packaged_task<int()> start([] {
+    int provided = 0;
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
+    return provided;
+  });
+  std::future<int> provided = start.get_future();
+  std::thread(std::move(start)).detach();
+  if (provided.wait_for(std::chrono::duration<double>(timeout_s)) != std::future_status::ready)
+    throw TransportError("not all ranks came to MPI_Init");
+  return provided.get();
+}
+
 }  // namespace
 
 void mpi_check(int code, const char* call) {
@@ -31,19 +47,19 @@ void mpi_check(int code, const char* call) {
   throw TransportError(fmt::format("{} failed [{}]", call, std::string_view(text, length)));
 }
 
-std::shared_ptr<MpiSession> MpiSession::join(const WorldInfo& world) {
+std::shared_ptr<MpiSession> MpiSession::join(const WorldInfo& world, double timeout_s) {
   static std::weak_ptr<MpiSession> current;  // MPI itself belongs to the process
   std::shared_ptr<MpiSession> session = current.lock();
-  if (!session) current = session = std::shared_ptr<MpiSession>(new MpiSession);
+  if (!session) current = session = std::shared_ptr<MpiSession>(new MpiSession(timeout_s));
   require_same_world(world);
   return session;
 }
 
-MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
-  int already = 0, provided = 0;
+MpiSession::MpiSession(double timeout_s) : exceptions_at_start_(std::uncaught_exceptions()) {
+  int already = 0;
   MPI_Initialized(&already);
   LD_CHECK(!already, "MPI was finalized in this process and cannot start again");
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
+  const int provided = start_mpi(timeout_s);
   LD_CHECK(provided >= MPI_THREAD_SERIALIZED, "this MPI library has no thread support");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
 }

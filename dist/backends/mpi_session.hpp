@@ -23,12 +23,13 @@ void mpi_check(int code, const char* call);
 
 class MpiSession {
  public:
-  /// The session of this process; the first call starts MPI. Once the last holder has let go, MPI
-  /// cannot start again.
+  /// The session of this process; the first call starts MPI and waits for all ranks, at most
+  /// `timeout_s` seconds. Once the last holder has let go, MPI cannot start again.
   ///
   /// Ranks   collective.
   /// Errors  ConfigError: MPI sees another world than `world` says (srun without --mpi=pmix).
-  static std::shared_ptr<MpiSession> join(const WorldInfo& world);
+  ///         TransportError: a rank did not come in time.
+  static std::shared_ptr<MpiSession> join(const WorldInfo& world, double timeout_s = 300);
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
@@ -39,7 +40,7 @@ class MpiSession {
   std::string broadcast_text(std::string text, Deadline deadline);
 
  private:
-  MpiSession();
+  explicit MpiSession(double timeout_s);
   bool finalize_ = true;
   int exceptions_at_start_;
 };

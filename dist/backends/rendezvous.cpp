@@ -10,7 +10,7 @@ class MpiOrStore final : public Rendezvous {
   explicit MpiOrStore(const BackendOptions& options) : options_(options) {
     explained([&] {
       if (options.world.master_addr.empty()) {
-        point_.session = MpiSession::join(options.world);
+        point_.session = MpiSession::join(options.world, options.startup_timeout_s);
       } else {
         point_ = meet(options);
       }

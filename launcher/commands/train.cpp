@@ -20,7 +20,8 @@ class TrainCommand final : public Command {
     config_.declare(app);
     app.add_option("--ranks", launch_.num_ranks, "start this many ranks with mpirun")
         ->check(CLI::PositiveNumber);
-    app.add_option("--hosts", launch_.hosts, "where to start them: a:8,b:8");
+    app.add_option("--hosts", launch_.hosts,
+                   "where to start them: a:8,b:8; one for each slot without --ranks");
     app.add_option("--hostfile", launch_.hostfile, "the same from an Open MPI hostfile");
     app.add_option("--allow-change", options_.allowed_changes,
                    "resume although this key differs from the checkpoint's");

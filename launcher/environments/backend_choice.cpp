@@ -1,3 +1,4 @@
+#include "core/error.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/variables.hpp"
 
@@ -6,13 +7,29 @@ namespace {
 
 constexpr double kOneHostTimeoutS = 10, kSeveralHostsTimeoutS = 60;  // design 1.3, comm_timeout_s
 
+/// mpirun always does; srun where it was asked to, as `srun --mpi=pmix`.
+bool launcher_brings_mpi(const WorldInfo& world) {
+  return world.launcher == "mpirun" || (world.launcher == "srun" && variable("PMIX_RANK"));
+}
+
+/// MPI itself would end the process here, with twenty lines.
+void require_mpi(const WorldInfo& world) {
+  if (launcher_brings_mpi(world)) return;
+  throw ConfigError(
+      {.where = "backend",
+       .found = fmt::format("'mpi', but {} did not start these ranks for MPI", world.launcher),
+       .expected = {},
+       .fix = "start with mpirun or `srun --mpi=pmix`, or use backend: gloo"});
+}
+
 }  // namespace
 
 std::string choose_backend(const WorldInfo& world, const std::string& asked, bool nccl_can_be_had) {
   if (world.world_size == 1) return "local";
+  if (asked == "mpi") require_mpi(world);
   if (asked != "auto") return asked;
   if (nccl_can_be_had) return "nccl";
-  return world.launcher == "torchrun" ? "gloo" : "mpi";
+  return launcher_brings_mpi(world) ? "mpi" : "gloo";
 }
 
 BackendOptions backend_options(const WorldInfo& world, const DistributionConfig& config) {
@@ -36,7 +53,7 @@ BackendOptions backend_options(const WorldInfo& world, const DistributionConfig&
 
 BackendOptions rendezvous_options(const WorldInfo& world) {
   BackendOptions options = backend_options(world, DistributionConfig{});
-  if (world.launcher == "srun" && variable("PMIX_RANK")) options.world.master_addr.clear();
+  if (launcher_brings_mpi(world)) options.world.master_addr.clear();
   return options;
 }
 

@@ -24,8 +24,10 @@ environments();  // in the order of detection: mpirun, slurm, torchrun, alone
 WorldInfo detect_world();
 
 /// Name of the backend that `auto` stands for: local when alone, nccl where it can be had, else
-/// gloo under torchrun, else mpi. A world of one is `local` whatever was asked for, so that MPI is
-/// never touched.
+/// mpi where the launcher brings it along (mpirun, srun --mpi=pmix), else gloo. A world of one is
+/// `local` whatever was asked for, so that MPI is never touched.
+///
+/// Errors  ConfigError: mpi was asked for and the launcher does not bring it along.
 std::string choose_backend(const WorldInfo& world, const std::string& asked,
                            bool nccl_can_be_had = false);
 
@@ -43,7 +45,7 @@ int cores_of_quota(std::istream& cpu_max);
 int share_of_cores(const WorldInfo& world);
 
 struct LaunchRequest {
-  int num_ranks = 1;
+  int num_ranks = 0;     // 0: one for each slot of the hosts
   std::string hosts;     // "a:8,b:8", empty: this host
   std::string hostfile;  // path, or empty
 };
@@ -52,7 +54,8 @@ struct LaunchRequest {
 /// the ranks as USR1, a stop request, because mpirun's own TERM leaves them one second; the second
 /// TERM or INT ends mpirun at once. 130 instead of 75 when the stop was asked for with INT.
 ///
-/// Errors  ConfigError: mpirun not found, with what to install.
+/// Errors  ConfigError: mpirun not found, with what to install; hosts that it cannot use.
+///         CommError: hosts that it cannot reach.
 int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string>& arguments);
 
 /// What run_under_mpirun looks up before it builds a command.

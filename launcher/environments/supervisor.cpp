@@ -15,6 +15,7 @@
 
 #include "core/error.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/environments/failed_start.hpp"
 #include "launcher/environments/variables.hpp"
 
 namespace lora_dist {
@@ -126,13 +127,9 @@ std::vector<std::string> mpirun_command(const LaunchRequest& request, const Laun
       request.hosts.empty() && request.hostfile.empty() && !site.hosts_are_managed;
   // Threads of a rank spread by themselves; a slot is a hardware thread, as the affinity mask
   // counts them.
-  std::vector<std::string> words = {"mpirun",
-                                    "--quiet",
-                                    "-n",
-                                    std::to_string(request.num_ranks),
-                                    "--bind-to",
-                                    "none",
+  std::vector<std::string> words = {"mpirun", "--quiet", "--bind-to", "none",
                                     "--use-hwthread-cpus"};
+  if (request.num_ranks > 0) words.insert(words.end(), {"-n", std::to_string(request.num_ranks)});
   if (site.is_root) words.push_back("--allow-run-as-root");
   if (one_host && request.num_ranks > site.num_cores) words.push_back("--oversubscribe");
   if (!request.hosts.empty()) words.insert(words.end(), {"--host", request.hosts});
@@ -169,6 +166,7 @@ int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string
   }
   const int code = supervise(child, watched);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  explain_failed_start(request, code);
   return code;
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "data/files.hpp"
@@ -260,6 +261,21 @@ TEST(RunMuseum, SaysInOneLineThatNcclNeedsAGpuForEveryRank) {
   EXPECT_EQ(line.find('\n'), line.size() - 1) << line;
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_FALSE(fs::exists(folder.file("out"))) << "something was left behind";
+}
+
+TEST(RunMuseum, GivesUpOnARankThatNeverComesToMpi) {
+  if (!is_installed("mpirun")) GTEST_SKIP() << "mpirun is not installed";
+  const TempFolder folder;
+  write_good_files(folder);
+  const ProgramResult result = run_program(
+      {"mpirun", "--quiet", "--allow-run-as-root", "--oversubscribe", "-n", "1", LORA_DIST_BINARY,
+       "--config", "c.yaml", "startup_timeout_s=1", ":", "-n", "1", "sleep", "60"},
+      folder.path());
+  EXPECT_THAT(result.standard_error,
+              testing::HasSubstr("mpi: the ranks did not come together within 1 s "
+                                 "(startup_timeout_s) [not all ranks came to MPI_Init]; look at "
+                                 "the other ranks' logs\n"));
+  EXPECT_EQ(result.exit_code, 7);
 }
 
 }  // namespace

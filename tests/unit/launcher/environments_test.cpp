@@ -37,7 +37,7 @@ class Environment : public testing::Test {
         unsetenv(name.c_str());
     }
     for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
-                             "MASTER_PORT", "GLOO_SOCKET_IFNAME"})
+                             "MASTER_PORT", "PMIX_RANK", "GLOO_SOCKET_IFNAME"})
       unsetenv(name);
   }
   void TearDown() override {
@@ -197,6 +197,22 @@ TEST_F(Environment, ChoosesTheBackendByTheLauncher) {
   EXPECT_EQ(choose_backend(detect_world(), "gloo"), "gloo");
 }
 
+TEST_F(Environment, TakesMpiUnderSrunOnlyWhereSrunBringsIt) {
+  set_slurm_step();
+  EXPECT_EQ(choose_backend(detect_world(), "auto"), "gloo");
+  try {
+    choose_backend(detect_world(), "mpi");
+    ADD_FAILURE() << "MPI_Init would have ended the process";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(),
+                 "backend: 'mpi', but srun did not start these ranks for MPI; start with mpirun or "
+                 "`srun --mpi=pmix`, or use backend: gloo");
+  }
+  set({{"PMIX_RANK", "5"}});
+  EXPECT_EQ(choose_backend(detect_world(), "auto"), "mpi");
+  EXPECT_EQ(choose_backend(detect_world(), "mpi"), "mpi");
+}
+
 TEST_F(Environment, ChoosesNcclWhereItCanBeHadAndNothingElseWasAskedFor) {
   EXPECT_EQ(choose_backend(detect_world(), "auto", /*nccl_can_be_had=*/true), "local");
   set_mpirun("0", "2");
@@ -251,10 +267,9 @@ TEST_F(Environment, BuildsTheMpirunCommand) {
   const std::vector<std::string> arguments = {"train", "--config",        "a.yaml", "--ranks",
                                               "4",     "--hosts=a:2,b:2", "seed=1"};
   const LaunchRequest here{.num_ranks = 3, .hosts = {}, .hostfile = {}};
-  EXPECT_THAT(
-      mpirun_command(here, {.program = "/bin/lora-dist", .num_cores = 3}, arguments),
-      ElementsAre("mpirun", "--quiet", "-n", "3", "--bind-to", "none", "--use-hwthread-cpus",
-                  "/bin/lora-dist", "train", "--config", "a.yaml", "seed=1"));
+  EXPECT_THAT(mpirun_command(here, {.program = "/bin/lora-dist", .num_cores = 3}, arguments),
+              ElementsAre("mpirun", "--quiet", "--bind-to", "none", "--use-hwthread-cpus", "-n",
+                          "3", "/bin/lora-dist", "train", "--config", "a.yaml", "seed=1"));
   EXPECT_THAT(mpirun_command(here, {.program = "p", .num_cores = 2, .is_root = true}, arguments),
               IsSupersetOf({"--oversubscribe", "--allow-run-as-root"}));
 }
@@ -266,6 +281,9 @@ TEST_F(Environment, LeavesTheSlotsOfOtherHostsToMpirun) {
       mpirun_command(two_hosts, {.program = "p", .num_cores = 1}, {});
   EXPECT_THAT(words, IsSupersetOf({"--host", "a:2,b:2", "-x", "GLOO_SOCKET_IFNAME"}));
   EXPECT_THAT(words, Not(Contains("--oversubscribe")));
+  // Without --ranks mpirun fills the slots.
+  const LaunchRequest all_slots{.num_ranks = 0, .hosts = "a:2,b:2", .hostfile = {}};
+  EXPECT_THAT(mpirun_command(all_slots, {.program = "p", .num_cores = 1}, {}), Not(Contains("-n")));
   // Inside a Slurm allocation the hosts are known without being named.
   const LaunchRequest allocated{.num_ranks = 4, .hosts = {}, .hostfile = {}};
   EXPECT_THAT(
