@@ -1,5 +1,6 @@
 // A run that needs more memory than there is ends with one line before it takes any.
 #include <filesystem>
+#include <regex>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -49,9 +50,11 @@ TEST(MemoryMuseum, RefusesACopyOfABaseThatDoesNotFitAndProposesToShareIt) {
       run_program({LORA_DIST_BINARY, "train", "--config", "c.yaml"}, folder.path());
   EXPECT_EQ(result.exit_code, 6);
   EXPECT_EQ(result.standard_output, "");
-  EXPECT_THAT(result.standard_error,
-              testing::ContainsRegex("error: memory: this run needs [0-9]+ GiB per rank, [0-9.]+ "
-                                     "GiB are free; sharding: shared would need [0-9.]+ GiB\n$"));
+  // Not gtest's own: Oniguruma, which we link, has functions of the names that it calls.
+  const std::regex line(
+      "error: memory: this run needs [0-9]+ GiB per rank, [0-9.]+ GiB are free; "
+      "sharding: shared would need [0-9.]+ GiB\n");
+  EXPECT_TRUE(std::regex_match(result.standard_error, line)) << result.standard_error;
 }
 
 }  // namespace
