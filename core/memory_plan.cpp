@@ -9,10 +9,6 @@
 namespace lora_dist {
 namespace {
 
-// Measured on a base that is next to nothing (bench/plan_memory.py): code and data of the
-// libraries, the tokenizer, the heap of the start.
-constexpr int64_t kProgramBytes = int64_t{165} << 20;
-
 /// Sizes of one micro-batch, in bytes.
 class MicroBatch {
  public:

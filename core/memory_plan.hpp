@@ -11,6 +11,10 @@
 
 namespace lora_dist {
 
+// Measured on a base that is next to nothing (bench/plan_memory.py): code and data of the
+// libraries, the tokenizer, the heap of the start.
+inline constexpr int64_t kProgramBytes = int64_t{165} << 20;
+
 struct MemoryRequest {
   const DecoderSpec& spec;
   int64_t trainable_parameters = 0;

@@ -12,9 +12,6 @@
 namespace lora_dist {
 namespace {
 
-// On the device: the context and the libraries' own kernels. Between 0.5 and 1 GiB; assumed.
-constexpr int64_t kGpuContextBytes = int64_t{768} << 20;
-
 int world_size_of(const PlanRequest& request) {
   return static_cast<int>(request.ranks.host_of.size());
 }
@@ -184,7 +181,7 @@ RunPlan plan_run(const PlanRequest& request) {
   plan.work = step_work(request, plan.trainable_parameters);
 
   plan.memory = plan_memory(memory_request(request, plan.trainable_parameters));
-  if (request.on_gpu) plan.memory.other += kGpuContextBytes;
+  if (request.on_gpu) plan.memory.other += kGpuContextBytes - kProgramBytes;
   if (request.sharding == Sharding::shared) plan.mapped_bytes = plan.memory.weights;
   GatherCosts gather;
   if (is_gathered(request.sharding)) {

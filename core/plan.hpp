@@ -18,6 +18,10 @@
 
 namespace lora_dist {
 
+/// On a GPU, in place of the program's own memory: the context and the libraries' kernels. Between
+/// 0.5 and 1 GiB; assumed.
+inline constexpr int64_t kGpuContextBytes = int64_t{768} << 20;
+
 struct PlanRequest {
   DecoderSpec spec;
   std::vector<std::string> targets;  // module paths that receive an adapter

@@ -16,6 +16,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
+#include "core/plan.hpp"
 #include "launcher/run/device.hpp"
 
 namespace lora_dist {
@@ -129,7 +130,8 @@ int64_t available_memory_bytes(c10::Device device, int local_world_size) {
                                   ? 1
                                   : (local_world_size + num_devices - 1) / num_devices;
   const auto free = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
-  return static_cast<int64_t>(free) / ranks_of_device;
+  // By now the context is there; the plan counts it.
+  return static_cast<int64_t>(free) / ranks_of_device + kGpuContextBytes;
 }
 
 void keep_freed_memory() {

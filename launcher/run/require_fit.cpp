@@ -17,12 +17,14 @@ Fit require_fit(FitRequest request, at::Device device, Communicator& world) {
     available.push_back(std::stoll(bytes));
   const auto least = std::min_element(available.begin(), available.end());
   request.available_bytes = *least;
-  Fit fit = find_fit(request);
-  if (!fit.fits) {
-    const bool several_hosts = request.plan.ranks.num_hosts > 1;
-    const std::string host = several_hosts ? world.hosts()[least - available.begin()] : "";
-    throw MemoryError(memory_fault(request, fit, host));
-  }
+  const bool several_hosts = request.plan.ranks.num_hosts > 1;
+  const std::string host = several_hosts ? world.hosts()[least - available.begin()] : "";
+  Fit fit;
+  on_all_ranks(world, [&] {
+    fit = find_fit(request);
+    if (!fit.fits) throw MemoryError(memory_fault(request, fit, host));
+    return std::string();
+  });
   if (!fit.keeps_base && world.rank() == 0)
     log_warning(fmt::format(
         "memory: the mapped base ({}) does not stay in memory beside the {} that each rank needs; "

@@ -183,7 +183,7 @@ TEST(DryRun, SendsFromAHostWhatThePlanSays) {
   }
 }
 
-TEST(DryRun, ComparesReplicasWithABitMoreThanAHash) {
+TEST(DryRun, ComparesReplicasByTheirHashesAlone) {
   DryRank rank(/*rank=*/7, /*num_hosts=*/8, Sharding::shared);
   require_equal_replicas(rank.world, rank.adapter->params(), *rank.optimizer, /*step=*/1);
   // 64 digits and their number, to the next rank.
