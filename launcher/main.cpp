@@ -10,8 +10,8 @@
 
 int main(int argc, char** argv) {
   lora_dist::limit_spinning(argv);
-  // LibTorch's warnings come with a stack each; what stops a run comes as an exception as well.
-  FLAGS_caffe2_log_level = c10::GLOG_ERROR;
+  // LibTorch's own lines come with a stack each; what stops a run comes as an exception as well.
+  FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   return lora_dist::run_guarded([&] {
     const lora_dist::WorldInfo world = lora_dist::detect_world();
     lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});

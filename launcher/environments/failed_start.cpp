@@ -55,7 +55,8 @@ void require_slots(const std::vector<NamedHost>& hosts, const LaunchRequest& req
   }
   if (hosts.empty() || request.num_ranks <= num_slots) return;
   throw ConfigError({.where = where,
-                     .found = fmt::format("{} slots for {} ranks", num_slots, request.num_ranks),
+                     .found = fmt::format("{} slot{} for {} ranks", num_slots,
+                                          num_slots == 1 ? "" : "s", request.num_ranks),
                      .expected = {},
                      .fix = "give the hosts more slots (host:8, slots=8) or lower --ranks"});
 }
