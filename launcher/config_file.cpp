@@ -56,13 +56,24 @@ std::vector<ConfigText> read_own_or_lent(const std::vector<std::string>& paths,
                                          Rendezvous& rendezvous) {
   using nlohmann::ordered_json;
   if (rendezvous.rank() == 0) {
-    const std::vector<ConfigText> texts = read_texts(paths);
-    ordered_json told = ordered_json::array();
+    ordered_json told;  // null: nobody waits for a config that cannot be read
+    std::vector<ConfigText> texts;
+    try {
+      texts = read_texts(paths);
+    } catch (const ConfigError&) {
+      rendezvous.from_rank_zero(told.dump());
+      throw;
+    }
     for (const ConfigText& text : texts) told.push_back(text.yaml);
     rendezvous.from_rank_zero(told.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
     return texts;
   }
   const auto lent = ordered_json::parse(rendezvous.from_rank_zero(""));
+  if (lent.is_null())
+    throw ConfigError({.where = "rank 0",
+                       .found = "its config cannot be read",
+                       .expected = {},
+                       .fix = "see its own message"});
   std::vector<ConfigText> texts;
   for (size_t i = 0; i < paths.size(); ++i) {
     const bool is_lent = !std::filesystem::exists(paths[i]) && i < lent.size();

@@ -5,6 +5,9 @@
 namespace lora_dist {
 namespace {
 
+constexpr double kFarewellS = 5;
+constexpr const char* kHeard = "heard";  // texts, over all ranks but 0
+
 class MpiOrStore final : public Rendezvous {
  public:
   explicit MpiOrStore(const BackendOptions& options) : options_(options) {
@@ -16,6 +19,17 @@ class MpiOrStore final : public Rendezvous {
       }
       return std::string();
     });
+  }
+
+  // The store goes with rank 0: the others are given time to read what they were told.
+  ~MpiOrStore() override {
+    if (!point_.store || rank() != 0) return;
+    const int64_t last = num_texts_ * (options_.world.world_size - 1);
+    try {
+      poll_until(deadline_in(kFarewellS), [&] { return point_.store->add(kHeard, 0) >= last; });
+    } catch (const std::exception&) {
+      // Who leaves has nobody to tell.
+    }
   }
 
   int rank() const override { return options_.world.rank; }
@@ -33,6 +47,7 @@ class MpiOrStore final : public Rendezvous {
     const std::string key = fmt::format("text-{}", ++num_texts_);
     if (rank() == 0) point_.store->set(key, std::vector<uint8_t>(text.begin(), text.end()));
     const std::vector<uint8_t> told = point_.store->get(key);
+    if (rank() != 0) point_.store->add(kHeard, 1);
     return {told.begin(), told.end()};
   }
 
