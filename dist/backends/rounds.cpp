@@ -50,20 +50,29 @@ class BroadcastRounds final : public RoundsOperation {
   const int root_;
 };
 
+// A constant, so that -O2 makes vectors of loops over a block.
+constexpr int64_t kBlock = 512;
+
+/// sum[i] = left[i] + right[i]; `sum` may be either of them.
+template <class T>
+void add_block(T* sum, const T* left, const T* right) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < kBlock; ++i) sum[i] = left[i] + right[i];
+}
+
 /// sum[i] = rows[0][i] + rows[1][i] + ..., in this order; `sum` may be one of the rows.
 template <class T>
 void add_in_order(T* sum, const std::vector<const std::byte*>& rows, int64_t count) {
-  constexpr int64_t kBlock = 512;  // a constant, so that -O2 makes vectors of it
   const auto row = [&rows](size_t r) { return reinterpret_cast<const T*>(rows[r]); };
   int64_t first = 0;
   for (; first + kBlock <= count; first += kBlock) {
-    T block[kBlock];
-    const T *left = row(0) + first, *right = row(1) + first;
-    for (int64_t i = 0; i < kBlock; ++i) block[i] = left[i] + right[i];
-    for (size_t r = 2; r < rows.size(); ++r) {
-      const T* next = row(r) + first;
-      for (int64_t i = 0; i < kBlock; ++i) block[i] += next[i];
+    if (rows.size() == 2) {
+      add_block(sum + first, row(0) + first, row(1) + first);
+      continue;
     }
+    T block[kBlock];  // `sum` may be a row that is still to be read
+    add_block(block, row(0) + first, row(1) + first);
+    for (size_t r = 2; r < rows.size(); ++r) add_block<T>(block, block, row(r) + first);
     std::memcpy(sum + first, block, sizeof block);
   }
   for (int64_t i = first; i < count; ++i) {
