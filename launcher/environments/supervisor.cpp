@@ -14,8 +14,10 @@
 #include <sys/wait.h>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/failed_start.hpp"
+#include "launcher/environments/relayed_errors.hpp"
 #include "launcher/environments/variables.hpp"
 
 namespace lora_dist {
@@ -60,7 +62,8 @@ bool is_forwarded(std::string_view assignment) {
 }
 
 [[noreturn]] void become_mpirun(const std::string& mpirun, const std::vector<std::string>& words,
-                                const sigset_t& mask) {
+                                const sigset_t& mask, const RelayedErrors& errors) {
+  errors.take_over_in_child();
   // Its own process group: Ctrl-C at the terminal reaches the supervisor alone. A background group
   // may not read the terminal, so its input is empty.
   setpgid(0, 0);
@@ -75,8 +78,13 @@ bool is_forwarded(std::string_view assignment) {
   _exit(127);
 }
 
+struct Outcome {
+  int code = 0;
+  bool was_asked_to_stop = false;
+};
+
 /// Waits for the child while turning signals into what its ranks understand.
-int supervise(pid_t child, const sigset_t& watched) {
+Outcome supervise(pid_t child, const sigset_t& watched) {
   int num_stop_requests = 0;
   bool interrupted = false;
   for (;;) {
@@ -91,9 +99,21 @@ int supervise(pid_t child, const sigset_t& watched) {
     if (signal != SIGCHLD) continue;
     int status = 0;
     if (waitpid(child, &status, WNOHANG) != child || WIFSTOPPED(status)) continue;
-    if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
-    return interrupted && WEXITSTATUS(status) == kExitStopped ? 128 + SIGINT : WEXITSTATUS(status);
+    const bool asked = num_stop_requests > 0;
+    if (WIFSIGNALED(status)) return {128 + WTERMSIG(status), asked};
+    const int code = WEXITSTATUS(status);
+    return {interrupted && code == kExitStopped ? 128 + SIGINT : code, asked};
   }
+}
+
+/// A rank that a signal ended before the others knew it has told nobody.
+void explain_killed_rank(int code) {
+  for (const int signal : {SIGKILL, SIGSEGV, SIGBUS})
+    if (code == 128 + signal)
+      log_error(
+          fmt::format("a rank was ended by signal {} ({}); if nobody sent it, memory ran out: "
+                      "the kernel's log (dmesg) says so",
+                      signal, strsignal(signal)));
 }
 
 LaunchSite look_around() {
@@ -154,9 +174,10 @@ int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string
   sigemptyset(&watched);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD})
     sigaddset(&watched, signal);
+  RelayedErrors errors;
   pthread_sigmask(SIG_BLOCK, &watched, &before);
   const pid_t child = fork();
-  if (child == 0) become_mpirun(mpirun, words, before);
+  if (child == 0) become_mpirun(mpirun, words, before, errors);
   if (child < 0) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     throw MemoryError({.where = "--ranks",
@@ -164,10 +185,13 @@ int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string
                        .expected = {},
                        .fix = "free memory or raise the limit of processes"});
   }
-  const int code = supervise(child, watched);
+  errors.start();
+  const Outcome outcome = supervise(child, watched);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  explain_failed_start(request, code);
-  return code;
+  const bool is_told = errors.finish() || outcome.was_asked_to_stop;
+  if (!is_told) explain_killed_rank(outcome.code);
+  explain_failed_start(request, outcome.code);
+  return outcome.code;
 }
 
 }  // namespace lora_dist
