@@ -57,14 +57,16 @@ bool lacks_small_files(const std::string& model_dir, const std::vector<std::stri
   return lacks;
 }
 
+/// Empties `to` of what an earlier run left and links what this host has. Ranks that share the
+/// folder do the same at the same time: each of them ends with making the links.
 void link_files(const std::string& from, const std::string& to) {
   make_folders(to);
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(to, ignored)) fs::remove(entry.path(), ignored);
   for (const std::string& name : files_of_base(from)) {
     const fs::path link = fs::path(to) / name;
     std::error_code problem;
-    fs::remove(link, problem);
     fs::create_symlink(fs::absolute(fs::path(from) / name), link, problem);
-    // Hosts that share this folder make the same links.
     if (problem && problem != std::errc::file_exists)
       throw StorageError({link.string(),
                           fmt::format("cannot link ({})", problem.message()),
@@ -92,12 +94,8 @@ std::string open_base_view(const std::string& model_dir, const std::string& view
   });
   if (std::all_of(answers.begin(), answers.end(), [](const auto& text) { return text.empty(); }))
     return model_dir;
-  const bool first_of_host =
-      std::find(world.hosts().begin(), world.hosts().end(), world.hosts()[world.rank()]) -
-          world.hosts().begin() ==
-      world.rank();
   on_all_ranks(world, [&] {
-    if (lacks && first_of_host) link_files(model_dir, view_dir);
+    if (lacks) link_files(model_dir, view_dir);
     return std::string();
   });
   std::erase_if(names, holds_weights);

@@ -93,6 +93,17 @@ TEST_F(HostCopiesTest, AHostWithWeightsAloneReadsConfigAndTokenizerOfRankZero) {
   EXPECT_FALSE(fs::exists(disk(1) + "/model/config.json")) << "the user's folder stays as it is";
 }
 
+TEST_F(HostCopiesTest, ACopyThatAnEarlierRunLeftIsReplaced) {
+  for (const char* host : {"left", "right"})
+    folder.write(fmt::format("{}/model/model.safetensors", host), "weights");
+  folder.write("left/model/config.json", "{\"new\": 1}");
+  folder.write("right/view/config.json", "{\"old\": 1}");  // as long
+  on_two_hosts([](Communicator& world, const std::string& disk) {
+    const std::string opened = open_base_view(disk + "/model", disk + "/view", world);
+    EXPECT_EQ(read_file(opened + "/config.json"), "{\"new\": 1}");
+  });
+}
+
 TEST_F(HostCopiesTest, AHostWithoutTheWeightsIsNamed) {
   folder.write("left/model/config.json", "{}");
   folder.write("left/model/model.safetensors", "weights");

@@ -1,12 +1,9 @@
 // lora-dist plan, without a process: options in, standard output out.
-#include <algorithm>
-
-#include <CLI/CLI.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "launcher/commands/command.hpp"
+#include "tests/support/command_output.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {
@@ -21,19 +18,7 @@ class PlanCommand : public testing::Test {
 
   std::string plan(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), {"--config", config_});
-    const std::unique_ptr<Command> command = commands().at("plan").make();
-    CLI::App app;
-    command->declare(app);
-    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
-    app.parse(arguments);
-    testing::internal::CaptureStdout();
-    try {
-      EXPECT_EQ(command->run(), 0);
-    } catch (...) {
-      testing::internal::GetCapturedStdout();
-      throw;
-    }
-    return testing::internal::GetCapturedStdout();
+    return output_of_command("plan", std::move(arguments));
   }
   nlohmann::json plan_json(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), "--json");

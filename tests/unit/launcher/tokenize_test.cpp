@@ -1,12 +1,11 @@
 // lora-dist tokenize, without a process: options in, standard output out.
-#include <algorithm>
 #include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "launcher/commands/command.hpp"
+#include "tests/support/command_output.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {
@@ -14,21 +13,8 @@ namespace {
 
 const std::string kBases = LORA_DIST_SOURCE_DIR "/tests/golden/tokenizers/";
 
-/// Standard output of the command; what it throws is passed on.
 std::string tokenize(std::vector<std::string> arguments) {
-  const std::unique_ptr<Command> command = commands().at("tokenize").make();
-  CLI::App app;
-  command->declare(app);
-  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
-  app.parse(arguments);
-  testing::internal::CaptureStdout();
-  try {
-    EXPECT_EQ(command->run(), 0);
-  } catch (...) {
-    testing::internal::GetCapturedStdout();
-    throw;
-  }
-  return testing::internal::GetCapturedStdout();
+  return output_of_command("tokenize", std::move(arguments));
 }
 
 std::vector<nlohmann::json> records(const std::string& output) {
