@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <future>
+#include <numeric>
 
 #include "core/error.hpp"
 
@@ -87,6 +88,30 @@ std::string MpiSession::broadcast_text(std::string text, Deadline deadline) {
       "MPI_Ibcast");
   if (!wait_for_requests(request, deadline)) throw TransportError("rank 0 was not heard");
   return text;
+}
+
+std::vector<std::string> MpiSession::gather_texts(const std::string& text, Deadline deadline) {
+  int rank = 0, world_size = 0;
+  mpi_check(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
+  mpi_check(MPI_Comm_size(MPI_COMM_WORLD, &world_size), "MPI_Comm_size");
+  std::vector<MPI_Request> request(1);
+  const int size = static_cast<int>(text.size());
+  std::vector<int> sizes(world_size), begins(world_size);
+  mpi_check(
+      MPI_Igather(&size, 1, MPI_INT, sizes.data(), 1, MPI_INT, 0, MPI_COMM_WORLD, &request[0]),
+      "MPI_Igather");
+  if (!wait_for_requests(request, deadline)) throw TransportError("not every rank was heard");
+  std::exclusive_scan(sizes.begin(), sizes.end(), begins.begin(), 0);
+  std::string joined(begins.back() + sizes.back(), '\0');
+  mpi_check(MPI_Igatherv(text.data(), size, MPI_BYTE, joined.data(), sizes.data(), begins.data(),
+                         MPI_BYTE, 0, MPI_COMM_WORLD, &request[0]),
+            "MPI_Igatherv");
+  if (!wait_for_requests(request, deadline)) throw TransportError("not every rank was heard");
+  if (rank != 0) return {};
+  std::vector<std::string> texts;
+  for (int from = 0; from < world_size; ++from)
+    texts.push_back(joined.substr(begins[from], sizes[from]));
+  return texts;
 }
 
 bool wait_for_requests(std::vector<MPI_Request>& requests, Deadline deadline) {

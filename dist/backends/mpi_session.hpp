@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/world.hpp"
 #include "dist/backends/transport.hpp"
@@ -38,6 +39,9 @@ class MpiSession {
 
   /// `text` of rank 0 on every rank. Errors  TransportError, also when the deadline passed.
   std::string broadcast_text(std::string text, Deadline deadline);
+
+  /// `text` of every rank on rank 0, in rank order; nothing on the others. Errors  as above.
+  std::vector<std::string> gather_texts(const std::string& text, Deadline deadline);
 
  private:
   explicit MpiSession(double timeout_s);

@@ -1,9 +1,10 @@
-// What rank 0 tells the others before there is a communicator: the backend is chosen by the config,
-// and the config may lie on rank 0's host alone.
+// What rank 0 and the others tell each other before there is a communicator: the backend is chosen
+// by the config, and the config may lie on rank 0's host alone.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dist/backends/backend.hpp"
 
@@ -18,6 +19,11 @@ class Rendezvous {
   /// Ranks   collective.
   /// Errors  CommError: rank 0 was not heard within startup_timeout_s.
   virtual std::string from_rank_zero(const std::string& text) = 0;
+  /// `text` of every rank on rank 0, in rank order; nothing on the others.
+  ///
+  /// Ranks   collective.
+  /// Errors  CommError: not every rank was heard within startup_timeout_s.
+  virtual std::vector<std::string> at_rank_zero(const std::string& text) = 0;
 };
 
 /// By MPI where options.world names no master, else by the store at the master. MPI and a store

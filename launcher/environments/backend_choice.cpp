@@ -51,8 +51,8 @@ BackendOptions backend_options(const WorldInfo& world, const DistributionConfig&
   return options;
 }
 
-BackendOptions rendezvous_options(const WorldInfo& world) {
-  BackendOptions options = backend_options(world, DistributionConfig{});
+BackendOptions rendezvous_options(const WorldInfo& world, const DistributionConfig& config) {
+  BackendOptions options = backend_options(world, config);
   if (launcher_brings_mpi(world)) options.world.master_addr.clear();
   return options;
 }

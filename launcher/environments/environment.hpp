@@ -34,8 +34,9 @@ std::string choose_backend(const WorldInfo& world, const std::string& asked,
 /// Limits of the config, and what gloo needs to know from the environment.
 BackendOptions backend_options(const WorldInfo& world, const DistributionConfig& config);
 
-/// For ranks that do not know their config yet: by MPI wherever the launcher brings it along.
-BackendOptions rendezvous_options(const WorldInfo& world);
+/// For ranks that have no communicator yet, and perhaps a default config only: by MPI wherever the
+/// launcher brings it along.
+BackendOptions rendezvous_options(const WorldInfo& world, const DistributionConfig& config);
 
 /// Cores (hardware threads) that this process may keep busy: its mask, and its cgroup's quota.
 int num_available_cores();

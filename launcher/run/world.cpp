@@ -11,21 +11,26 @@
 namespace lora_dist {
 namespace {
 
-// Every rank must run the same thing. The first key that differs is named.
-void compare_configs(const Config& config, Communicator& world) {
-  const std::vector<std::string> all = all_gather_text(world, resolved_yaml(config));
-  const auto odd = find_odd_rank(all);
-  if (!odd) return;
-  const std::string &theirs = all[odd->rank], &ours = all[odd->reference];
-  size_t place = 0;
-  while (place < ours.size() && place < theirs.size() && ours[place] == theirs[place]) ++place;
-  const auto line_at = [place](const std::string& text) {
-    const size_t begin = text.rfind('\n', place == 0 ? 0 : place - 1) + 1;
-    return text.substr(begin, text.find('\n', place) - begin);
-  };
-  throw ConfigError({.where = fmt::format("rank {}", odd->rank),
-                     .found = fmt::format("its config has '{}', rank {} has '{}'", line_at(theirs),
-                                          odd->reference, line_at(ours)),
+// Every rank must run the same thing, and ranks of different backends would wait for each other in
+// vain. Of the first key that differs rank 0 makes the verdict, which all ranks throw.
+void compare_configs(const Config& config, Rendezvous& rendezvous) {
+  const std::vector<std::string> all = rendezvous.at_rank_zero(resolved_yaml(config));
+  std::string verdict;
+  if (const auto odd = find_odd_rank(all)) {
+    const std::string &theirs = all[odd->rank], &ours = all[odd->reference];
+    size_t place = 0;
+    while (place < ours.size() && place < theirs.size() && ours[place] == theirs[place]) ++place;
+    const auto line_at = [place](const std::string& text) {
+      const size_t begin = text.rfind('\n', place == 0 ? 0 : place - 1) + 1;
+      return text.substr(begin, text.find('\n', place) - begin);
+    };
+    verdict = fmt::format("rank {} has '{}', rank {} has '{}'", odd->rank, line_at(theirs),
+                          odd->reference, line_at(ours));
+  }
+  verdict = rendezvous.from_rank_zero(verdict);
+  if (verdict.empty()) return;
+  throw ConfigError({.where = "config",
+                     .found = verdict,
                      .expected = {},
                      .fix = "start all ranks with one config"});
 }
@@ -41,7 +46,7 @@ constexpr SharedInput kSharedInputs[] = {{"base", "base model", "base_model"},
 
 std::unique_ptr<Rendezvous> meet_other_hosts(const WorldInfo& world) {
   if (world.local_world_size == world.world_size) return nullptr;
-  return join_rendezvous(rendezvous_options(world));
+  return join_rendezvous(rendezvous_options(world, {}));
 }
 
 std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world,
@@ -51,9 +56,16 @@ std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& 
   const std::string backend = choose_backend(world, config.distribution.backend, nccl_can_be_had);
   BackendOptions options = backend_options(world, config.distribution);
   options.device = device;
-  std::unique_ptr<Communicator> communicator = backends().at(backend)(options);
-  if (world.world_size > 1) compare_configs(config, *communicator);
-  return communicator;
+  std::unique_ptr<Rendezvous> rendezvous;  // until the ranks have joined
+  if (world.world_size > 1) {
+    BackendOptions meeting = rendezvous_options(world, config.distribution);
+    meeting.store_prefix += "/configs";  // apart from what meet_other_hosts told
+    rendezvous = join_rendezvous(meeting);
+    Config chosen = config;  // `auto` may stand for another backend on another host
+    chosen.distribution.backend = backend;
+    compare_configs(chosen, *rendezvous);
+  }
+  return backends().at(backend)(options);
 }
 
 void compare_fingerprints(const nlohmann::ordered_json& fingerprints, Communicator& world) {

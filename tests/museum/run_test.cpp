@@ -271,11 +271,27 @@ TEST(RunMuseum, GivesUpOnARankThatNeverComesToMpi) {
       {"mpirun", "--quiet", "--allow-run-as-root", "--oversubscribe", "-n", "1", LORA_DIST_BINARY,
        "--config", "c.yaml", "startup_timeout_s=1", ":", "-n", "1", "sleep", "60"},
       folder.path());
-  EXPECT_THAT(result.standard_error,
-              testing::HasSubstr("mpi: the ranks did not come together within 1 s "
-                                 "(startup_timeout_s) [not all ranks came to MPI_Init]; look at "
-                                 "the other ranks' logs\n"));
+  EXPECT_THAT(
+      result.standard_error,
+      testing::HasSubstr("rendezvous: the ranks did not come together within 1 s "
+                         "(startup_timeout_s) [not all ranks came to MPI_Init]; look at "
+                         "the other ranks' logs, and check that all hosts reach rank 0's\n"));
   EXPECT_EQ(result.exit_code, 7);
+}
+
+TEST(RunMuseum, NamesTheRankWithAnotherBackend) {
+  if (!is_installed("mpirun")) GTEST_SKIP() << "mpirun is not installed";
+  const TempFolder folder;
+  write_good_files(folder);
+  const ProgramResult result =
+      run_program({"mpirun", "--quiet", "--allow-run-as-root", "--oversubscribe", "-n", "1",
+                   LORA_DIST_BINARY, "--config", "c.yaml", "backend=mpi", ":", "-n", "1",
+                   LORA_DIST_BINARY, "--config", "c.yaml", "backend=gloo"},
+                  folder.path());
+  EXPECT_EQ(errors_in(result.standard_error),
+            "error: config: rank 1 has 'backend: gloo', rank 0 has 'backend: mpi'; start all ranks "
+            "with one config\n");
+  EXPECT_EQ(result.exit_code, 2);
 }
 
 }  // namespace

@@ -24,7 +24,20 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-TEST(Rendezvous, TellsEveryRankTheTextsOfRankZeroInTheirOrder) {
+/// What rank 0 gathers when each rank says "of <rank>", the last one nothing.
+std::vector<std::string> texts_of(int world_size) {
+  std::vector<std::string> texts(world_size);
+  for (int rank = 0; rank + 1 < world_size; ++rank) texts[rank] = fmt::format("of {}", rank);
+  return texts;
+}
+
+void expect_gather(Rendezvous& rendezvous, int world_size) {
+  const int rank = rendezvous.rank();
+  const std::vector<std::string> all = rendezvous.at_rank_zero(texts_of(world_size)[rank]);
+  EXPECT_EQ(all, rank == 0 ? texts_of(world_size) : std::vector<std::string>());
+}
+
+TEST(Rendezvous, TellsEveryRankTheTextsOfRankZeroAndRankZeroThoseOfAll) {
   const int port = free_port();
   std::vector<std::thread> ranks;
   for (int rank = 0; rank < 3; ++rank) {
@@ -36,7 +49,9 @@ TEST(Rendezvous, TellsEveryRankTheTextsOfRankZeroInTheirOrder) {
       EXPECT_EQ(rendezvous->from_rank_zero(rank == 0 ? "first" : "not heard"), "first");
       EXPECT_EQ(rendezvous->from_rank_zero(rank == 0 ? std::string(3'000'000, 'x') : ""),
                 std::string(3'000'000, 'x'));
+      expect_gather(*rendezvous, 3);
       EXPECT_EQ(rendezvous->from_rank_zero(""), "");
+      expect_gather(*rendezvous, 3);
     });
   }
   for (std::thread& rank : ranks) rank.join();
@@ -46,8 +61,9 @@ TEST(Rendezvous, TellsEveryRankTheTextsOfRankZeroInTheirOrder) {
 TEST(Rendezvous, LeavesMpiToTheBackendThatFollows) {
   const WorldInfo world = detect_world();
   if (world.launcher != "mpirun") GTEST_SKIP() << "runs under mpirun only";
-  const auto rendezvous = join_rendezvous(rendezvous_options(world));
+  const auto rendezvous = join_rendezvous(rendezvous_options(world, {}));
   EXPECT_EQ(rendezvous->from_rank_zero(fmt::format("rank {}", world.rank)), "rank 0");
+  expect_gather(*rendezvous, world.world_size);
   const auto joined = backends().at("mpi")({.world = world});
   EXPECT_EQ(all_gather_text(*joined, "here").size(), static_cast<size_t>(world.world_size));
 }
