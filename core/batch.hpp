@@ -17,6 +17,9 @@ struct Batch {
   at::Tensor tokens_BT;  // int64
   at::Tensor labels_BT;  // int64; [b][t] is the token that position t predicts (already shifted),
                          // or kIgnoredLabel
+  /// Packed rows only, else undefined: int64; the place of each token in its own sample. A position
+  /// sees its own sample alone.
+  at::Tensor positions_BT;
   int64_t num_labels = 0;
   int64_t num_tokens = 0;  // real tokens, padding not counted
 };
@@ -27,7 +30,11 @@ struct Slot {
   int64_t index = 0;  // 0 .. num_slots-1 within the step
   std::vector<int64_t>
       samples;  // indices into the prepared data set; the last slot of an epoch may be short
-  int64_t padded_length = 0;  // T of the batch
+  std::vector<int64_t> row_sizes;  // packed: how many samples each row holds; else empty, one each
+  int64_t padded_length = 0;       // T of the batch
+  int64_t num_rows() const {
+    return static_cast<int64_t>(row_sizes.empty() ? samples.size() : row_sizes.size());
+  }
 };
 
 /// Slots first .. end-1 of a step.

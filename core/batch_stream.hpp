@@ -13,6 +13,8 @@ class BatchStream {
   virtual int64_t steps_per_epoch() const = 0;
   virtual int64_t num_steps() const = 0;
   virtual int64_t num_samples() const = 0;
+  /// What batch_size counts: samples, or packed rows of an epoch.
+  virtual int64_t num_rows() const { return num_samples(); }
 
   /// Pure: equal on every rank, no reading of samples. `step` is 1-based.
   virtual StepPlan plan(int64_t step) const = 0;

@@ -157,7 +157,9 @@ struct DataConfig {
           "prompt layout: auto, alpaca, llama2, llama3, chatml or plain");
     field("max_seq_length", max_seq_length, in_range(2, 1 << 24),
           "tokens per sample; longer samples are cut and counted");
-    field("packing", packing, not_available_yet("packing"), "fill sequences with several samples");
+    field("packing", packing, any_value(),
+          "rows of up to max_seq_length tokens hold several samples, each of which sees itself "
+          "alone; batch_size counts rows");
     field("train_on_prompt", train_on_prompt, any_value(),
           "also learn the prompt, not only the answer");
     field("val_size", val_size, at_least(0),

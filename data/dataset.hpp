@@ -72,6 +72,7 @@ struct StreamOptions {
   double epochs = 3;
   int64_t max_steps = -1;
   int64_t max_seq_length = 0;  // padding to a multiple of 8 stops here; 0: no limit
+  bool packing = false;        // rows of up to max_seq_length tokens; batch_size counts rows
   bool shuffle = true;
   int64_t seed = 42;
   int rank = 0;

@@ -36,7 +36,8 @@ Batch Prefetcher::take(int64_t step, const Slot& slot) {
   ready_.pop_front();
   lock.unlock();
   work_.notify_all();
-  if (item.slot.samples != slot.samples || item.slot.padded_length != slot.padded_length)
+  if (item.slot.samples != slot.samples || item.slot.row_sizes != slot.row_sizes ||
+      item.slot.padded_length != slot.padded_length)
     return callbacks_.load(slot);
   if (item.error) std::rethrow_exception(item.error);
   return std::move(item.batch);

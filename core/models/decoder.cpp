@@ -120,6 +120,20 @@ ops::Rotation Decoder::rotation(int64_t first_position, int64_t tokens) {
           rotation_table_.sin_TH.narrow(0, first_position, tokens), rotation_table_.rotary};
 }
 
+// Packed rows: a table for all N rows, since a position is that in its own sample. Frequencies that
+// grow with the length follow the highest position, as in transformers.
+Decoder::BatchLayout Decoder::layout_of(const Batch& batch) {
+  const int64_t tokens = batch.tokens_BT.size(1);
+  if (!batch.positions_BT.defined()) return {.rotation = rotation(0, tokens), .starts_BT = {}};
+  BatchLayout layout{.rotation = rotation(0, batch.positions_BT.max().item<int64_t>() + 1),
+                     .starts_BT = {}};
+  const at::Tensor positions_N = batch.positions_BT.flatten().to(options_.device);
+  layout.rotation.cos_TH = layout.rotation.cos_TH.index_select(0, positions_N);
+  layout.rotation.sin_TH = layout.rotation.sin_TH.index_select(0, positions_N);
+  layout.starts_BT = (at::arange(tokens, at::kLong) - batch.positions_BT).contiguous();
+  return layout;
+}
+
 double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N,
                           at::Tensor* dhidden_ND) {
   const trace::Span span("head");
@@ -154,8 +168,8 @@ double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_
 
 double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
   const int64_t sequences = batch.tokens_BT.size(0), tokens = batch.tokens_BT.size(1);
-  const ops::Rotation table = rotation(0, tokens);
-  const BlockContext context{sequences, tokens, &table, pass};
+  const BatchLayout layout = layout_of(batch);
+  const BlockContext context{sequences, tokens, &layout.rotation, pass, layout.starts_BT};
   const int64_t lowest = lowest_learning_layer();
   WeightPass weights(weights_, units_of_pass(spec_, lowest));
   weights.enter_next_unit();
@@ -183,9 +197,9 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
 }
 
 double Decoder::loss(const Batch& batch) {
-  const int64_t tokens = batch.tokens_BT.size(1);
-  const ops::Rotation table = rotation(0, tokens);
-  const BlockContext context{batch.tokens_BT.size(0), tokens, &table, {}};
+  const BatchLayout layout = layout_of(batch);
+  const BlockContext context{
+      batch.tokens_BT.size(0), batch.tokens_BT.size(1), &layout.rotation, {}, layout.starts_BT};
   WeightPass weights(weights_, units_of_pass(spec_, spec_.num_layers));
   weights.enter_next_unit();
   at::Tensor hidden_ND = embed(batch.tokens_BT.flatten().to(options_.device));

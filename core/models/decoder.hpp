@@ -56,6 +56,11 @@ class Decoder {
   int64_t lowest_learning_layer();
   at::Tensor embed(const at::Tensor& tokens_N) const;
   ops::Rotation rotation(int64_t first_position, int64_t tokens);
+  struct BatchLayout {
+    ops::Rotation rotation;
+    at::Tensor starts_BT;  // undefined: rows of one sample each
+  };
+  BatchLayout layout_of(const Batch& batch);
   const FrozenWeight& head() const { return spec_.tied_embeddings ? embedding_ : head_; }
   /// Loss over rows with a label, in chunks; `dhidden_ND` (if not null) receives the gradient of
   /// all rows.

@@ -138,6 +138,12 @@ at::Tensor DecoderBlock::forward(const at::Tensor& x_ND, const BlockContext& con
   return mlp_half(keep.middle_ND, context, keep);
 }
 
+ops::AttentionOptions DecoderBlock::attention_options(const BlockContext& context) const {
+  ops::AttentionOptions options = attention_options_;
+  options.starts_BT = context.starts_BT;
+  return options;
+}
+
 at::Tensor DecoderBlock::attention_half(const at::Tensor& x_ND, const BlockContext& context,
                                         BlockActivations& saved, KvCache::Layer* cache) {
   at::Tensor inv_rms;
@@ -162,7 +168,7 @@ at::Tensor DecoderBlock::attention_half(const at::Tensor& x_ND, const BlockConte
     cache->k_BSKH = keys;
     cache->v_BSKH = values;
   }
-  saved.attention = ops::attention(saved.q_BTNH, keys, values, attention_options_);
+  saved.attention = ops::attention(saved.q_BTNH, keys, values, attention_options(context));
   at::Tensor out_ND = o_proj_.forward(as_rows(saved.attention.out_BTNH), context.pass);
   if (spec_.sandwich_norms) {
     saved.attention_out_ND = out_ND;
@@ -223,9 +229,9 @@ void DecoderBlock::attention_backward(at::Tensor& dmiddle_ND, const BlockContext
   at::Tensor dattention;
   o_proj_.backward(as_rows(saved.attention.out_BTNH), dbranch_ND, dattention, /*need_dx=*/true,
                    context.pass);
-  const ops::AttentionGradients gradients =
-      ops::attention_backward(saved.q_BTNH, saved.k_BTKH, saved.v_BTKH, saved.attention,
-                              as_heads(dattention, context, spec_.head_dim), attention_options_);
+  const ops::AttentionGradients gradients = ops::attention_backward(
+      saved.q_BTNH, saved.k_BTKH, saved.v_BTKH, saved.attention,
+      as_heads(dattention, context, spec_.head_dim), attention_options(context));
   std::vector<at::Tensor> dqkv = {as_rows(gradients.dq_BTNH), as_rows(gradients.dk_BTKH),
                                   as_rows(gradients.dv_BTKH)};
   ops::rope(dqkv[0], spec_.head_dim, *context.rotation, /*inverse=*/true);

@@ -50,6 +50,7 @@ struct BlockContext {
   int64_t batch = 1, tokens = 1;  // N = batch * tokens
   const ops::Rotation* rotation = nullptr;
   PassContext pass;
+  at::Tensor starts_BT = {};  // of packed rows, ops::AttentionOptions
 };
 
 /// Kept between forward and backward. Only `input_ND` with recomputation.
@@ -95,6 +96,7 @@ class DecoderBlock {
   void mlp_backward(at::Tensor& dout_ND, const BlockContext& context, BlockActivations& saved);
   void attention_backward(at::Tensor& dmiddle_ND, const BlockContext& context,
                           BlockActivations& saved, bool need_dx);
+  ops::AttentionOptions attention_options(const BlockContext& context) const;
   at::Tensor through_norm(const Norm& norm, const at::Tensor& x_ND, const at::Tensor& dy_ND) const;
   at::Tensor per_head_normed(const Norm& norm, const at::Tensor& x) const;
 

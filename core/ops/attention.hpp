@@ -9,9 +9,11 @@
 namespace lora_dist::ops {
 
 struct AttentionOptions {
-  double scale = 1;    // of q k^T
-  double softcap = 0;  // 0: none; else scores are softcap * tanh(scores / softcap)
-  int64_t window = 0;  // 0: all tokens before; else that many, the position itself included
+  double scale = 1;           // of q k^T
+  double softcap = 0;         // 0: none; else scores are softcap * tanh(scores / softcap)
+  int64_t window = 0;         // 0: all tokens before; else that many, the position itself included
+  at::Tensor starts_BT = {};  // int64, S = T: the first key that each position sees (packed rows);
+                              // undefined: 0. Never falls along T
 };
 
 struct AttentionResult {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/error.hpp"
 #include "core/ops/kernels/kernels.hpp"
 
 namespace lora_dist::ops::blocked {
@@ -18,13 +19,15 @@ struct Block {
   std::vector<int64_t> first, last;  // [i]: columns that row i sees, counted from `key`
 };
 
-std::vector<Block> blocks_of(int64_t tokens, int64_t keys, int64_t window) {
+/// Of one sequence; `starts` is [t], or null.
+std::vector<Block> blocks_of(int64_t tokens, int64_t keys, int64_t window, const int64_t* starts) {
   std::vector<Block> blocks;
   for (int64_t row = 0; row < tokens; row += kBlockRows) {
     Block block{.row = row, .rows = std::min(kBlockRows, tokens - row)};
     const int64_t position = keys - tokens + row;  // of the block's first row among the keys
     const auto first_key = [&](int64_t i) {
-      return window > 0 ? std::max<int64_t>(0, position + i - window + 1) : 0;
+      const int64_t start = starts ? starts[row + i] : 0;
+      return window > 0 ? std::max(start, position + i - window + 1) : start;
     };
     block.key = first_key(0);
     block.width = position + block.rows - block.key;
@@ -37,9 +40,25 @@ std::vector<Block> blocks_of(int64_t tokens, int64_t keys, int64_t window) {
   return blocks;
 }
 
-int64_t largest_block(const std::vector<Block>& blocks) {
+using BlocksOfSequences = std::vector<std::vector<Block>>;  // [b]
+
+BlocksOfSequences blocks_of_sequences(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
+                                      const AttentionOptions& options) {
+  const int64_t tokens = q_BTNH.size(1), keys = k_BSKH.size(1);
+  if (!options.starts_BT.defined())
+    return BlocksOfSequences(q_BTNH.size(0), blocks_of(tokens, keys, options.window, nullptr));
+  LD_CHECK(tokens == keys, "packed rows have no past");
+  BlocksOfSequences all;
+  for (int64_t b = 0; b < q_BTNH.size(0); ++b)
+    all.push_back(blocks_of(tokens, keys, options.window,
+                            options.starts_BT.const_data_ptr<int64_t>() + b * tokens));
+  return all;
+}
+
+int64_t largest_block(const BlocksOfSequences& sequences) {
   int64_t largest = 0;
-  for (const Block& block : blocks) largest = std::max(largest, block.rows * block.width);
+  for (const std::vector<Block>& blocks : sequences)
+    for (const Block& block : blocks) largest = std::max(largest, block.rows * block.width);
   return largest;
 }
 
@@ -92,7 +111,7 @@ void for_each_kv_head(const at::Tensor& k_BSKH, Body&& body) {
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
   const int64_t tokens = q_BTNH.size(1), group = q_BTNH.size(2) / k_BSKH.size(2);
-  const std::vector<Block> blocks = blocks_of(tokens, k_BSKH.size(1), options.window);
+  const BlocksOfSequences blocks = blocks_of_sequences(q_BTNH, k_BSKH, options);
   const int64_t largest = largest_block(blocks);
   const at::Tensor out_BTNH = at::empty(q_BTNH.sizes(), q_BTNH.options());
   const at::Tensor log_sum_BNT = at::empty({q_BTNH.size(0), q_BTNH.size(2), tokens}, at::kFloat);
@@ -104,7 +123,7 @@ AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
       const at::Tensor q_TH = head_of(q_BTNH, sequence, head);
       const at::Tensor out_TH = room_for_head(out_BTNH, sequence, head);
       float* log_sums = log_sum_BNT.data_ptr<float>() + (sequence * q_BTNH.size(2) + head) * tokens;
-      for (const Block& block : blocks) {
+      for (const Block& block : blocks[sequence]) {
         at::Tensor scores = room.of(block), out = rows_of(out_TH, block);
         at::mm_out(scores, rows_of(q_TH, block), keys_of(k_SH, block).t());
         table().attention_weights(scores.data_ptr<float>(), static_cast<float>(options.scale),
@@ -125,7 +144,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
                                       const at::Tensor& dout_BTNH,
                                       const AttentionOptions& options) {
   const int64_t tokens = q_BTNH.size(1), group = q_BTNH.size(2) / k_BTKH.size(2);
-  const std::vector<Block> blocks = blocks_of(tokens, tokens, options.window);
+  const BlocksOfSequences blocks = blocks_of_sequences(q_BTNH, k_BTKH, options);
   const int64_t largest = largest_block(blocks);
   AttentionGradients gradients{at::empty(q_BTNH.sizes(), q_BTNH.options()),
                                at::empty(k_BTKH.sizes(), k_BTKH.options()),
@@ -145,7 +164,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
       const at::Tensor dq_TH = room_for_head(gradients.dq_BTNH, sequence, head);
       const float* log_sums =
           forward.log_sum_BNT.const_data_ptr<float>() + (sequence * q_BTNH.size(2) + head) * tokens;
-      for (const Block& block : blocks) {
+      for (const Block& block : blocks[sequence]) {
         const at::Tensor q = rows_of(q_TH, block), out = rows_of(out_TH, block);
         const at::Tensor dout = rows_of(dout_TH, block);
         at::Tensor weights = weights_room.of(block), dscores = gradient_room.of(block);

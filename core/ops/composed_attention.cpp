@@ -13,13 +13,21 @@ struct Scores {
   at::Tensor slope_GTS;    // derivative of the soft cap; undefined without one
 };
 
-at::Tensor forbidden_TS(int64_t tokens, int64_t keys, int64_t window, const at::Device& device) {
-  const auto options = at::TensorOptions().dtype(at::kLong).device(device);
-  const at::Tensor query = at::arange(keys - tokens, keys, options).unsqueeze(1);
-  const at::Tensor key = at::arange(keys, options).unsqueeze(0);
+/// One for all sequences, or one for each of packed rows.
+at::Tensor forbidden_BTS(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
+                         const AttentionOptions& options) {
+  const int64_t tokens = q_BTNH.size(1), keys = k_BSKH.size(1);
+  const auto places = at::TensorOptions().dtype(at::kLong).device(q_BTNH.device());
+  const at::Tensor query = at::arange(keys - tokens, keys, places).unsqueeze(1);
+  const at::Tensor key = at::arange(keys, places).unsqueeze(0);
   at::Tensor forbidden = key > query;
-  if (window > 0) forbidden = forbidden.logical_or(key <= query - window);
-  return forbidden;
+  if (options.window > 0) forbidden = forbidden.logical_or(key <= query - options.window);
+  if (!options.starts_BT.defined()) return forbidden.unsqueeze(0);
+  return forbidden.logical_or(key < options.starts_BT.to(places.device()).unsqueeze(2));
+}
+
+at::Tensor of_sequence(const at::Tensor& forbidden_BTS, int64_t b) {
+  return forbidden_BTS.select(0, forbidden_BTS.size(0) == 1 ? 0 : b);
 }
 
 Scores composed_scores(const at::Tensor& q_GTH, const at::Tensor& k_SH,
@@ -54,12 +62,12 @@ AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
   at::Tensor out_BTNH = at::empty(q_BTNH.sizes(), q_BTNH.options());
   const int64_t group = q_BTNH.size(2) / k_BSKH.size(2);
-  const at::Tensor forbidden =
-      forbidden_TS(q_BTNH.size(1), k_BSKH.size(1), options.window, q_BTNH.device());
+  const at::Tensor forbidden = forbidden_BTS(q_BTNH, k_BSKH, options);
   for_each_kv_head(q_BTNH, k_BSKH, v_BSKH,
                    [&](int64_t b, int64_t k, const at::Tensor& q_GTH, const at::Tensor& k_SH,
                        const at::Tensor& v_SH) {
-                     const Scores scores = composed_scores(q_GTH, k_SH, options, forbidden);
+                     const Scores scores =
+                         composed_scores(q_GTH, k_SH, options, of_sequence(forbidden, b));
                      out_BTNH[b]
                          .narrow(1, k * group, group)
                          .copy_(at::matmul(scores.weights_GTS, v_SH).transpose(0, 1));
@@ -74,13 +82,12 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
                                at::empty(k_BTKH.sizes(), k_BTKH.options()),
                                at::empty(v_BTKH.sizes(), v_BTKH.options())};
   const int64_t group = q_BTNH.size(2) / k_BTKH.size(2);
-  const at::Tensor forbidden =
-      forbidden_TS(q_BTNH.size(1), k_BTKH.size(1), options.window, q_BTNH.device());
+  const at::Tensor forbidden = forbidden_BTS(q_BTNH, k_BTKH, options);
   for_each_kv_head(
       q_BTNH, k_BTKH, v_BTKH,
       [&](int64_t b, int64_t k, const at::Tensor& q_GTH, const at::Tensor& k_SH,
           const at::Tensor& v_SH) {
-        const Scores scores = composed_scores(q_GTH, k_SH, options, forbidden);
+        const Scores scores = composed_scores(q_GTH, k_SH, options, of_sequence(forbidden, b));
         const at::Tensor dout_GTH =
             dout_BTNH[b].narrow(1, k * group, group).transpose(0, 1).to(at::kFloat);
         const at::Tensor dweights = at::matmul(dout_GTH, v_SH.t());

@@ -8,13 +8,14 @@ namespace {
 std::string batch_arithmetic(const BannerFacts& facts) {
   const StepsConfig& steps = facts.config.steps;
   const int64_t global = steps.batch_size * facts.slots_per_step;
+  const char* unit = facts.config.data.packing ? "rows" : "samples";
   if (steps.global_batch_size) {
-    return fmt::format("{} samples = {} micro-batches of {} over {} rank{} (global_batch_size)",
-                       global, facts.slots_per_step, steps.batch_size, facts.world.world_size,
+    return fmt::format("{} {} = {} micro-batches of {} over {} rank{} (global_batch_size)", global,
+                       unit, facts.slots_per_step, steps.batch_size, facts.world.world_size,
                        facts.world.world_size == 1 ? "" : "s");
   }
-  return fmt::format("{} samples = batch_size {} x gradient_accumulation_steps {} x {} rank{}",
-                     global, steps.batch_size, steps.gradient_accumulation_steps,
+  return fmt::format("{} {} = batch_size {} x gradient_accumulation_steps {} x {} rank{}", global,
+                     unit, steps.batch_size, steps.gradient_accumulation_steps,
                      facts.world.world_size, facts.world.world_size == 1 ? "" : "s");
 }
 
@@ -29,6 +30,9 @@ std::string data_line(const BannerFacts& facts) {
   std::string line = fmt::format(
       "{}: {} samples, {} tokens, {} learnt, longest {}", facts.data_path, facts.num_train_samples,
       count_text(facts.data.num_tokens), count_text(facts.data.num_labels), facts.data.longest);
+  if (facts.config.data.packing)
+    line += fmt::format("; packed into {} rows of up to {}", facts.num_rows,
+                        facts.config.data.max_seq_length);
   if (facts.num_held_out > 0) line += fmt::format("; {} held out", facts.num_held_out);
   if (facts.data.num_cut > 0)
     line += fmt::format("; {} cut to max_seq_length {}", facts.data.num_cut,

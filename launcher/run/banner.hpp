@@ -21,7 +21,7 @@ struct BannerFacts {
   std::string data_path, template_name, dtype, device, backend;
   int threads = 1;
   int64_t slots_per_step = 1, steps_per_epoch = 0, num_steps = 0, num_train_samples = 0,
-          num_held_out = 0;
+          num_rows = 0, num_held_out = 0;
   bool recompute_blocks = false;
   std::string resumed_from;
   int64_t steps_done = 0;

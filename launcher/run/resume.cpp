@@ -142,6 +142,7 @@ nlohmann::ordered_json mathematics_of(const Config& config, int64_t slots_per_st
           {"max_grad_norm", steps.max_grad_norm},
           {"seed", steps.seed},
           {"shuffle", config.data.shuffle},
+          {"packing", config.data.packing},
           {"max_seq_length", config.data.max_seq_length}};
 }
 

@@ -68,6 +68,7 @@ RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokeniz
                         .epochs = config.steps.epochs,
                         .max_steps = config.steps.max_steps,
                         .max_seq_length = config.data.max_seq_length,
+                        .packing = config.data.packing,
                         .shuffle = config.data.shuffle,
                         .seed = config.steps.seed,
                         .rank = world.rank(),

@@ -239,14 +239,19 @@ class Run {
             .needs_tokenizer = needs_tokenizer_};
   }
 
-  FitRequest fit_request() const {
+  int64_t longest_row() const {
     const std::vector<int32_t>& lengths = data_.train->lengths();
-    const int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+    if (config_.data.packing)
+      return std::min(config_.data.max_seq_length, data_.train->stats().num_tokens);
+    return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+  }
+
+  FitRequest fit_request() const {
     FitRequest request{.plan = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
-                                            longest, device_),
+                                            longest_row(), device_),
                        .steps = config_.steps,
                        .shardings = {sharding_},
-                       .num_samples = data_.stream->num_samples()};
+                       .num_samples = data_.stream->num_rows()};
     request.plan.ranks = HostLayout::of(communicator_->hosts());
     request.plan.slots_per_step = data_.slots_per_step;
     if (device_.is_cpu())  // on a GPU this build has no other one
@@ -313,6 +318,7 @@ class Run {
                         .steps_per_epoch = data_.stream->steps_per_epoch(),
                         .num_steps = data_.stream->num_steps(),
                         .num_train_samples = data_.stream->num_samples(),
+                        .num_rows = data_.stream->num_rows(),
                         .num_held_out = held_out,
                         .recompute_blocks = fit_.setting.recompute_blocks,
                         .resumed_from = start_.resumed_from,

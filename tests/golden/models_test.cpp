@@ -148,6 +148,37 @@ class GoldenModel : public testing::TestWithParam<std::string> {
   }
 };
 
+TEST_P(GoldenModel, GivesPackedSamplesTheLossAndGradientsTheyHaveApart) {
+  OpenedModel model = open("adapter_random", "fp32");
+  TrainableParams& params = model.adapters.front()->params();
+  constexpr int64_t kLength = 8, kPadding = 3;
+  const Batch given = batches().front();
+  const int64_t count = given.tokens_BT.size(0);
+  Batch apart;
+  apart.tokens_BT = given.tokens_BT.narrow(1, 0, kLength).contiguous();
+  apart.labels_BT = apart.tokens_BT.roll(-1, 1);
+  apart.labels_BT.select(1, kLength - 1).fill_(kIgnoredLabel);
+  const auto in_a_row = [](const at::Tensor& values, const at::Tensor& padding) {
+    return at::cat({values.flatten(), padding}).unsqueeze(0);
+  };
+  Batch packed;
+  packed.tokens_BT = in_a_row(apart.tokens_BT, at::zeros({kPadding}, at::kLong));
+  packed.labels_BT = in_a_row(apart.labels_BT, at::full({kPadding}, kIgnoredLabel, at::kLong));
+  packed.positions_BT =
+      in_a_row(at::arange(kLength).repeat({count}), at::arange(kPadding, at::kLong));
+
+  const double loss = model.decoder->forward_backward(apart, {});
+  const at::Tensor gradient = params.gradient().clone();
+  params.gradient().zero_();
+  ASSERT_GE(count, 2);
+  EXPECT_NEAR(model.decoder->forward_backward(packed, {}), loss, 1e-6 * loss);
+  EXPECT_LT((params.gradient() - gradient).abs().max().item<double>(),
+            1e-5 * gradient.abs().max().item<double>());
+  EXPECT_NEAR(model.decoder->loss(packed), loss, 1e-6 * loss);
+  packed.positions_BT.reset();  // the samples do see each other without it
+  EXPECT_GT(std::abs(model.decoder->loss(packed) - loss), 1e-4 * loss);
+}
+
 TEST_P(GoldenModel, GivesTheLogitsOfTransformersAndPeft) {
   OpenedModel model = open("adapter_random", "fp32");
   const auto stored = SafetensorsFile::open((folder() / "expected.safetensors").string());

@@ -28,6 +28,8 @@ at::Tensor textbook(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   if (options.window > 0)
     allowed = allowed.logical_and(
         at::ones({tokens, keys}, at::kBool).triu(keys - tokens - options.window + 1));
+  if (options.starts_BT.defined())
+    allowed = allowed.logical_and(at::arange(keys) >= options.starts_BT.unsqueeze(2)).unsqueeze(1);
   return at::einsum(
       "bnts,bsnh->btnh",
       {at::softmax(scores.masked_fill(allowed.logical_not(), -INFINITY), -1), v_heads});
@@ -122,6 +124,33 @@ TEST_P(EveryAttention, LetsNewTokensSeeThePastOnes) {
                 .max()
                 .item<float>(),
             1e-5);
+}
+
+// Two sequences of 300: one of three samples, the second of which ends a block of rows; one of
+// samples of 7 tokens.
+at::Tensor starts_of_packed_rows() {
+  const at::Tensor places = at::arange(300, at::kLong);
+  const at::Tensor first = at::where(places < 40, 0, at::where(places < 128, 40, 128));
+  return at::stack({first.to(at::kLong), places.div(7, "floor") * 7});
+}
+
+TEST_P(EveryAttention, LetsASampleOfAPackedRowSeeItselfAlone) {
+  ops::AttentionOptions options = GetParam();
+  options.starts_BT = starts_of_packed_rows();
+  const Sides sides = textbook_sides(300, options);
+  const ops::AttentionResult got = ops::attention(sides.q, sides.k, sides.v, options);
+  const ops::AttentionGradients blocked =
+      ops::attention_backward(sides.q, sides.k, sides.v, got, sides.dout, options);
+  const at::Tensor out = ops::composed::attention(sides.q, sides.k, sides.v, options).out_BTNH;
+  const ops::AttentionGradients composed =
+      ops::composed::attention_backward(sides.q, sides.k, sides.v, sides.dout, options);
+  EXPECT_LT(largest_difference(got.out_BTNH, sides.out), 1e-5);
+  EXPECT_LT(largest_difference(out, sides.out), 1e-5);
+  for (const ops::AttentionGradients& gradients : {blocked, composed}) {
+    EXPECT_LT(largest_difference(gradients.dq_BTNH, sides.dq), 1e-5);
+    EXPECT_LT(largest_difference(gradients.dk_BTKH, sides.dk), 3e-5);
+    EXPECT_LT(largest_difference(gradients.dv_BTKH, sides.dv), 3e-5);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(

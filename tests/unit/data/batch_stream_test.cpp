@@ -56,6 +56,8 @@ std::vector<int64_t> samples_of(const StepPlan& plan) {
 }
 
 bool equal(const Batch& a, const Batch& b) {
+  if (a.positions_BT.defined() != b.positions_BT.defined()) return false;
+  if (a.positions_BT.defined() && !at::equal(a.positions_BT, b.positions_BT)) return false;
   return at::equal(a.tokens_BT, b.tokens_BT) && at::equal(a.labels_BT, b.labels_BT) &&
          a.num_labels == b.num_labels && a.num_tokens == b.num_tokens;
 }
@@ -179,30 +181,75 @@ TEST(BatchStream, StopsPaddingAtTheLongestSequenceAllowed) {
 
 TEST(BatchStream, PlansExactlyTheLabelsThatTheBatchesHold) {
   ArithmeticDataset dataset(57);
-  const auto stream =
-      make_batch_stream(dataset, {.batch_size = 4, .slots_per_step = 5, .epochs = 2});
-  for (int64_t step = 1; step <= stream->num_steps(); ++step) {
-    const StepPlan plan = stream->plan(step);
-    int64_t labels = 0, counted = 0, tokens = 0, samples = 0;
-    for (const Slot& slot : plan.slots) {
-      const Batch batch = stream->read(plan, slot);
-      labels += batch.num_labels;
-      counted += batch.labels_BT.ne(kIgnoredLabel).sum().item<int64_t>();
-      tokens += batch.num_tokens;
-      samples += batch.tokens_BT.size(0);
+  for (const bool packing : {false, true}) {
+    const auto stream = make_batch_stream(dataset, {.batch_size = 4,
+                                                    .slots_per_step = 5,
+                                                    .epochs = 2,
+                                                    .max_seq_length = 20,
+                                                    .packing = packing});
+    for (int64_t step = 1; step <= stream->num_steps(); ++step) {
+      const StepPlan plan = stream->plan(step);
+      int64_t labels = 0, counted = 0, tokens = 0, samples = 0;
+      for (const Slot& slot : plan.slots) {
+        const Batch batch = stream->read(plan, slot);
+        labels += batch.num_labels;
+        counted += batch.labels_BT.ne(kIgnoredLabel).sum().item<int64_t>();
+        tokens += batch.num_tokens;
+        samples += static_cast<int64_t>(slot.samples.size());
+        EXPECT_EQ(batch.tokens_BT.size(0), slot.num_rows());
+      }
+      EXPECT_EQ(labels, plan.num_labels);
+      EXPECT_EQ(counted, plan.num_labels);
+      EXPECT_EQ(tokens, plan.num_tokens);
+      EXPECT_EQ(samples, plan.num_samples);
     }
-    EXPECT_EQ(labels, plan.num_labels);
-    EXPECT_EQ(counted, plan.num_labels);
-    EXPECT_EQ(tokens, plan.num_tokens);
-    EXPECT_EQ(samples, plan.num_samples);
   }
+}
+
+TEST(BatchStream, PacksSamplesIntoRowsThatRestartTheirPositions) {
+  ArithmeticDataset dataset(20);
+  const auto stream = make_batch_stream(dataset, {.samples = {2, 3, 7},
+                                                  .batch_size = 1,
+                                                  .max_seq_length = 12,
+                                                  .packing = true,
+                                                  .shuffle = false});
+  EXPECT_EQ(stream->num_samples(), 3);
+  EXPECT_EQ(stream->num_rows(), 2);  // samples of 4 and 5 tokens, and one of 9
+  const StepPlan plan = stream->plan(1);
+  EXPECT_EQ(plan.num_samples, 2);
+  EXPECT_EQ(plan.num_tokens, 9);
+  const Batch batch = stream->read(plan, plan.slots[0]);
+  const int64_t ignored = kIgnoredLabel;
+  EXPECT_TRUE(
+      at::equal(batch.tokens_BT[0], at::tensor({2, 3, 4, 5, 3, 4, 5, 6, 7, 0, 0, 0}, at::kLong)));
+  EXPECT_TRUE(at::equal(batch.positions_BT[0],
+                        at::tensor({0, 1, 2, 3, 0, 1, 2, 3, 4, 0, 1, 2}, at::kLong)));
+  EXPECT_TRUE(at::equal(batch.labels_BT[0],
+                        at::tensor({int64_t{3}, ignored, int64_t{5}, ignored, int64_t{4}, ignored,
+                                    int64_t{6}, ignored, ignored, ignored, ignored, ignored})));
+}
+
+TEST(BatchStream, PacksEveryEpochAnewIntoAsManyRows) {
+  ArithmeticDataset dataset(100);
+  const auto stream = make_batch_stream(
+      dataset, {.batch_size = 3, .slots_per_step = 100, .max_seq_length = 32, .packing = true});
+  EXPECT_EQ(stream->steps_per_epoch(), 1);
+  const StepPlan first = stream->plan(1), second = stream->plan(2);
+  EXPECT_EQ(first.slots.size(), second.slots.size());
+  EXPECT_NE(samples_of(first), samples_of(second));
+  EXPECT_THAT(samples_of(first), testing::UnorderedElementsAreArray(samples_of(second)));
 }
 
 TEST(BatchStream, GivesTheSameBatchesAheadOfTimeAndWhenAsked) {
   ArithmeticDataset dataset(57);
   for (int rank = 0; rank < 3; ++rank) {
-    StreamOptions options{
-        .batch_size = 2, .slots_per_step = 4, .epochs = 2, .rank = rank, .world_size = 3};
+    StreamOptions options{.batch_size = 2,
+                          .slots_per_step = 4,
+                          .epochs = 2,
+                          .max_seq_length = 16,
+                          .packing = rank == 2,
+                          .rank = rank,
+                          .world_size = 3};
     const auto ahead = make_batch_stream(dataset, options);
     options.prefetch = false;
     const auto asked = make_batch_stream(dataset, options);
