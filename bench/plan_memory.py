@@ -62,7 +62,8 @@ def write_model(python, name):
 def write_records(tokens):
     """Records of exactly `tokens` tokens, all of them labels."""
     path = FOLDER / f"tokens-{tokens}.jsonl"
-    ids = [[(7 * i + 31 * row) % 30000 for i in range(tokens)] for row in range(64)]
+    # Not 0: transformers makes that row of an untrained embedding zero, and norms of zeros have no useful gradient.
+    ids = [[1 + (7 * i + 31 * row) % 30000 for i in range(tokens)] for row in range(64)]
     path.write_text("".join(json.dumps({"input_ids": row, "labels": row}) + "\n" for row in ids))
     return path
 

@@ -22,6 +22,7 @@ class Observation:
     step_ends_s: list = field(default_factory=list)
     losses: list = field(default_factory=list)
     peak_gib: float = 0.0       # highest resident memory of the process, file pages it mapped included
+    first_step_cpu_s: float = 0.0  # CPU seconds, all threads, when the first step was seen to be done
     foreign_cores: float = 0.0  # cores that other processes kept busy meanwhile
     timed_out: bool = False
 
@@ -35,6 +36,12 @@ def busy_cpu_s():
     """CPU seconds that the machine has spent since it started."""
     user, nice, system = open("/proc/stat").readline().split()[1:4]
     return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s_of(pid):
+    """CPU seconds that a running process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def watch(command, metrics, log, environment=None, limit_s=None):
@@ -53,6 +60,8 @@ def watch(command, metrics, log, environment=None, limit_s=None):
         while usage is None:
             time.sleep(POLL_S)
             _note_finished_steps(metrics, seen, time.monotonic() - started)
+            if seen.step_ends_s and not seen.first_step_cpu_s:
+                seen.first_step_cpu_s = cpu_s_of(process.pid)
             pid, status, used = os.wait4(process.pid, os.WNOHANG)
             usage = used if pid else None
             if not pid and limit_s and time.monotonic() - started > limit_s and not seen.timed_out:

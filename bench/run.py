@@ -10,18 +10,20 @@ Exit codes: 0 every target met, 1 a target missed, 2 a side does not run, 3 the 
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 from machine import describe_commit, describe_machine, describe_peer
 from ratios import block_ratio, interval, largest_relative_difference, median
-from sides import CASES, NUM_THREADS, PROJECT, RUNS, START_CASE, Ours, Peer
+from sides import BENCH, CASES, NUM_THREADS, PROJECT, RUNS, START_CASE, Ours, Peer
 
 NUM_WARMUP = 1
 PEER_SETTINGS = [("tuned", "fp32"), ("default", "fp32"), ("tuned", "bf16"), ("default", "bf16")]
 COMPILED_SETTINGS = [("compiled", "fp32"), ("compiled", "bf16")]
-TARGET_START_S = 2.0
+TARGET_START_S, TARGET_START_CPU_S, TARGET_START_CPU = 2.0, 0.7, 0.12
+LEAST_SHARE = 0.75  # of the rate of this machine's products
 # Relative difference of the loss that still counts as the same training.
 GATE_LIMIT = {"fp32": 1e-4, "bf16": 1e-2}
 MISSED, NOT_RUN, GATE_FAILED = 1, 2, 3
@@ -105,6 +107,23 @@ def run_blocks(case, ours, peer, options):
     return blocks
 
 
+def product_rate(python):
+    """{"dtype", "gflops"} of this machine's matrix products, best of a few shapes."""
+    shown = subprocess.run([python, str(BENCH / "peers" / "product_rate.py"), "--threads", str(NUM_THREADS)], check=True,
+                           capture_output=True, text=True)
+    return json.loads(shown.stdout)
+
+
+def report_share(case, ours, step_s, rates):
+    """Prints how near the whole step comes to the rate of products measured before and after it; returns the share."""
+    rate = max(rates, key=lambda one: one["gflops"])
+    reached = ours.flops_per_step(case) / step_s / 1e9
+    share = reached / rate["gflops"]
+    say("share", f"{reached:.0f} of {rate['gflops']:.0f} GFLOP/s ({rate['dtype']} products alone): {share:.2f}"
+                 f"   target >= {LEAST_SHARE:.2f}   {verdict(share >= LEAST_SHARE)}")
+    return share
+
+
 def report_case(case, blocks, leanest_gib):
     """Prints speed and memory of a case; returns the record, with "met"."""
     ratios = [block["ratio"] for block in blocks]
@@ -128,14 +147,19 @@ def report_case(case, blocks, leanest_gib):
 
 def report_start(ours, peer):
     """Exec to the end of the first optimiser step with little to compute, warm caches (each side once before)."""
-    times = {}
+    times, cpu = {}, {}
     for side in (ours, peer):
         side.run(START_CASE, 1)
-        times[side] = min(side.run(START_CASE, 1).step_ends_s[0] for _ in range(3))
+        runs = [side.run(START_CASE, 1) for _ in range(3)]
+        times[side], cpu[side] = min(run.step_ends_s[0] for run in runs), min(run.first_step_cpu_s for run in runs)
     met = times[ours] <= TARGET_START_S
     say("start", f"exec to first step {times[ours]:.2f} s, peer {times[peer]:.1f} s: {times[peer] / times[ours]:.1f}x sooner"
                  f"   target <= {TARGET_START_S:.0f} s   {verdict(met)}")
-    return {"case": "start", "ours_s": times[ours], "peer_s": times[peer], "met": met}
+    cpu_met = cpu[ours] <= TARGET_START_CPU_S and cpu[ours] <= TARGET_START_CPU * cpu[peer]
+    say("", f"the same in CPU seconds, the step's among them: {cpu[ours]:.2f}, peer {cpu[peer]:.2f}: {cpu[ours] / cpu[peer]:.2f}x"
+            f"   target <= {TARGET_START_CPU_S:.1f} s, {TARGET_START_CPU:.2f}x   {verdict(cpu_met)}")
+    return {"case": "start", "ours_s": times[ours], "peer_s": times[peer], "ours_cpu_s": cpu[ours], "peer_cpu_s": cpu[peer],
+            "met": met and cpu_met}
 
 
 def measure_case(case, ours, options):
@@ -153,7 +177,14 @@ def measure_case(case, ours, options):
     dtype = "fp32" if table.best.dtype == "fp32" and options.dtype != "bf16" else "bf16"
     if not check_losses(*gate, dtype):
         sys.exit(GATE_FAILED)
-    return report_case(case, run_blocks(case, ours, table.best, options), table.leanest_gib), table.best
+    rates = [product_rate(options.peer_python)]
+    blocks = run_blocks(case, ours, table.best, options)
+    rates.append(product_rate(options.peer_python))
+    record = report_case(case, blocks, table.leanest_gib)
+    if case.all_labels:
+        record["share"] = report_share(case, ours, min(block["ours_step_s"] for block in blocks), rates)
+        record["met"] &= record["share"] >= LEAST_SHARE
+    return record, table.best
 
 
 def main():

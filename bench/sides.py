@@ -5,6 +5,7 @@ the same order and use the same optimiser settings.
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -36,6 +37,7 @@ class Case:
     num_tokens: int
     least_speed: float  # tokens/s of ours over the peer's
     most_memory: float
+    all_labels: bool = True  # every row of the records has a label
 
     @property
     def tokens_per_step(self):
@@ -63,7 +65,7 @@ CASES = {case.name: case for case in [
     Case("qv", "batch 4 x 512, r=8 on q_proj and v_proj", SMALL, "qv", 8, QV, "tokens.jsonl", 4, 512, 1.75, 0.30),
     Case("all", "batch 4 x 512, r=8 on every linear layer", SMALL, "all", 8, "all-linear", "tokens.jsonl", 4, 512, 2.0, 0.30),
     Case("masked", "batch 4 x 512, half of the labels masked, r=8 on every linear layer", SMALL, "all", 8, "all-linear",
-         "masked.jsonl", 4, 512, 2.2, 0.30),
+         "masked.jsonl", 4, 512, 2.2, 0.30, all_labels=False),
     Case("1b-qv", "batch 1 x 512, r=8 on q_proj and v_proj", TINY_LLAMA, "qv", 8, QV, "tokens.jsonl", 1, 512, 1.7, 0.70),
     Case("1b-all", "batch 1 x 512, r=16 on every linear layer", TINY_LLAMA, "all-r16", 16, "all-linear", "tokens.jsonl", 1,
          512, 1.7, 0.70),
@@ -114,6 +116,13 @@ class Ours:
         config.write_text(self._config(case, num_steps, folder / "output"))
         command = [self.binary, "train", "--config", str(config)]
         return watch(command, folder / "output" / "metrics.jsonl", folder / "log", None, limit_s)
+
+    def flops_per_step(self, case):
+        """FLOPs of one step of the case as `plan` counts them: every row of it has a label."""
+        config = RUNS / f"ours-{self.dtype}-{case.name}" / "config.yaml"
+        shown = subprocess.run([self.binary, "plan", "--config", str(config), "--json"], check=True, capture_output=True,
+                               text=True)
+        return json.loads(shown.stdout)["per_rank"]["flops_per_step"]
 
     def _config(self, case, num_steps, output):
         # Data in file order, constant rate, no dropout, no checkpoints: what peft_train.py does.

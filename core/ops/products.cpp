@@ -49,6 +49,14 @@ void multiply(const at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& 
   });
 }
 
+/// x W^T in the dtype of the product.
+at::Tensor unrounded_product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
+  at::Tensor y_NO =
+      at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options().dtype(product_dtype(x_NI)));
+  multiply(y_NO, x_NI.to(y_NO.scalar_type()), weight_OI);
+  return y_NO;
+}
+
 /// dx = beta dx + dy W; dx has the dtype of the product.
 void multiply_transposed(const at::Tensor& dx_NI, double beta, const at::Tensor& dy_NO,
                          const at::Tensor& weight_OI) {
@@ -73,10 +81,7 @@ at::ScalarType product_dtype(at::ScalarType compute, at::Device device) {
 }
 
 at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
-  at::Tensor y_NO =
-      at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options().dtype(product_dtype(x_NI)));
-  multiply(y_NO, x_NI.to(y_NO.scalar_type()), weight_OI);
-  return y_NO.to(x_NI.scalar_type());
+  return unrounded_product(x_NI, weight_OI).to(x_NI.scalar_type());
 }
 
 at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI) {
@@ -90,7 +95,7 @@ void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& wei
   if (product_dtype(x_NI) == x_NI.scalar_type()) {
     multiply(y_NO, x_NI, weight_OI);
   } else {
-    y_NO.copy_(product(x_NI, weight_OI));
+    y_NO.copy_(unrounded_product(x_NI, weight_OI));
   }
 }
 

@@ -130,6 +130,23 @@ TEST(SumOfSquares, IsTheSumWhateverTheLength) {
   }
 }
 
+// 15000 rows of 300 in fp32 are two pieces.
+TEST(Products, AreTheSameOverThePiecesOfAWeight) {
+  const at::Tensor x = pattern({16, 300}, 1, 1), dy = pattern({16, 15000}, 1, 3);
+  for (const at::ScalarType stored : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    const at::Tensor weight = pattern({15000, 300}, 1, 2).to(stored), wide = weight.to(at::kDouble);
+    const at::Tensor y = at::mm(x.to(at::kDouble), wide.t()), dx = at::mm(dy.to(at::kDouble), wide);
+    const auto expect_near = [](const at::Tensor& got, const at::Tensor& wanted) {
+      EXPECT_LE((got - wanted).abs().max().item<double>(), 1e-4);
+    };
+    expect_near(ops::product(x, weight), y);
+    at::Tensor sum = ops::product_transposed(dy, weight);
+    expect_near(sum, dx);
+    ops::add_product_transposed(sum, dy, weight);
+    expect_near(sum, 2 * dx);
+  }
+}
+
 TEST(Products, KeepTheirBitsWithOneAndTwoThreads) {
   const int before = at::get_num_threads();
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
