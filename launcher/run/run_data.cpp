@@ -49,8 +49,11 @@ std::string data_path(const DataConfig& config) {
 
 bool data_needs_tokenizer(const DataConfig& config, Communicator& world) {
   const auto answers = on_all_ranks(world, [&] {
+    const auto needed_by = [&](const std::string& path) {
+      return !path.empty() && find_sources(path, config.data_format).needs_tokenizer();
+    };
     const bool needed =
-        world.rank() == 0 && find_sources(data_path(config), config.data_format).needs_tokenizer();
+        world.rank() == 0 && (needed_by(data_path(config)) || needed_by(config.val_data_path));
     return std::string(needed ? "yes" : "no");
   });
   return answers.front() == "yes";
