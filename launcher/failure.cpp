@@ -95,16 +95,18 @@ bool prints_errors() {
   }
 }
 
-int run_guarded(const std::function<int()>& work) {
+void run_and_leave(const std::function<int()>& work) {
+  int exit_code = 0;
   try {
-    return work();
+    exit_code = work();
   } catch (...) {
     const Failure failure = describe_failure(std::current_exception());
     tell(failure);
-    flush_log();
-    std::fflush(nullptr);
-    _exit(failure.exit_code);
+    exit_code = failure.exit_code;
   }
+  flush_log();
+  std::fflush(nullptr);
+  _exit(exit_code);
 }
 
 }  // namespace lora_dist

@@ -8,11 +8,17 @@
 #include "launcher/environments/wait_policy.hpp"
 #include "launcher/failure.hpp"
 
+// A program's .preinit_array runs before the constructors of its libraries; a sanitizer's own
+// library is one of them.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+[[gnu::section(".preinit_array"), gnu::used]] void (*before_libraries)(int, char**, char**) =
+    lora_dist::limit_spinning;
+#endif
+
 int main(int argc, char** argv) {
-  lora_dist::limit_spinning(argv);
   // LibTorch's own lines come with a stack each; what stops a run comes as an exception as well.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
-  return lora_dist::run_guarded([&] {
+  lora_dist::run_and_leave([&] {
     const lora_dist::WorldInfo world = lora_dist::detect_world();
     lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});
     return lora_dist::run_command_line({argv + 1, argv + argc});
