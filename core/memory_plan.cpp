@@ -103,7 +103,7 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   // piece.
   if (4.0 * static_cast<double>(p) > kLargestHole * micro_batch.freed_before_reduction())
     plan.adapter += 4 * p;
-  if (request.compute_bytes != 4) plan.adapter += request.compute_bytes * p;
+  plan.adapter += request.compute_bytes * p;          // what products read
   if (request.world_size > 1) plan.adapter += 8 * p;  // the exchange's rows
   if (request.saves_checkpoints) plan.adapter += (4 + request.moment_bytes) * p;
   plan.optimizer = request.moment_bytes * p;

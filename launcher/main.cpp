@@ -11,8 +11,8 @@
 // A program's .preinit_array runs before the constructors of its libraries; a sanitizer's own
 // library is one of them.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-[[gnu::section(".preinit_array"), gnu::used]] void (*before_libraries)(int, char**, char**) =
-    lora_dist::limit_spinning;
+[[gnu::section(".preinit_array"),
+  gnu::used]] void (*before_libraries)(int, char**, char**) = lora_dist::limit_spinning;
 #endif
 
 int main(int argc, char** argv) {

@@ -39,7 +39,7 @@ class Adapter {
 };
 
 struct AdapterArgs {
-  std::vector<Linear*> linears;  // of the model; the adapter picks its targets
+  std::vector<LinearGroup*> groups;  // of the model; the adapter picks its targets
   AdapterConfig config;
   std::vector<std::string> targets;  // module paths, as match_targets gave them
   at::ScalarType compute = at::kFloat;

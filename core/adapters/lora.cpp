@@ -1,8 +1,10 @@
 // LoRA: y = base(x) + scale * B(A(dropout(x))).
 //
 // Source  Hu et al. 2021, "LoRA", section 4.1; dropout, initialisation, scaling and names as PEFT
-// has them. Shapes: N rows, I and O in and out features, R LoRA rank.
+// has them. Shapes: N rows, I and O in and out features, R LoRA rank, S the
+// sum of the ranks of a group.
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/adapters/adapter.hpp"
@@ -13,89 +15,150 @@
 namespace lora_dist {
 namespace {
 
+/// The adapted layers of one group. Without dropout they share the products with their A: one
+/// matrix of all A's rows (S rows, the sum of the ranks), where layer by layer each would read x
+/// again.
 class LoraBranch final : public AdapterBranch {
  public:
-  LoraBranch(TrainableParams& params, size_t a_index, size_t b_index, uint32_t module, double scale,
-             double dropout, at::ScalarType compute)
-      : params_(params),
-        a_index_(a_index),
-        b_index_(b_index),
-        module_(module),
-        scale_(scale),
-        dropout_(dropout),
-        compute_(compute) {}
+  /// One adapted layer.
+  struct Part {
+    size_t layer;  // of the group
+    size_t a_index, b_index;
+    uint32_t module;
+    int64_t rank;
+    double scale;
+    int64_t first = 0;  // its rows among those of all A
+    at::Tensor bt_RO;   // B transposed, which products read faster; in the activations' dtype
+  };
 
+  LoraBranch(TrainableParams& params, double dropout, at::ScalarType compute)
+      : params_(params), dropout_(dropout), compute_(compute) {}
+
+  void add(Part part) {
+    part.first = num_rows_;
+    num_rows_ += part.rank;
+    parts_.push_back(std::move(part));
+  }
   void set_weight(double weight) { weight_ = weight; }
 
   void refresh() {
-    a_RI_ = params_.view(a_index_).to(compute_);
-    b_OR_ = params_.view(b_index_).to(compute_);
+    std::vector<at::Tensor> a_RI;
+    for (Part& part : parts_) {
+      a_RI.push_back(params_.view(part.a_index));
+      part.bt_RO = params_.view(part.b_index).t().to(compute_).contiguous();
+    }
+    a_SI_ = (parts_.size() == 1 ? a_RI.front() : at::cat(a_RI)).to(compute_);
   }
 
-  void forward(const at::Tensor& x_NI, at::Tensor& y_NO, const PassContext& pass) override {
+  void forward(const at::Tensor& x_NI, const std::vector<at::Tensor>& y,
+               const PassContext& pass) override {
     const trace::Span span("lora forward");
-    const at::Tensor hidden_NR = ops::product(dropped(x_NI, pass), a_RI_);
-    ops::add_product(y_NO, hidden_NR, b_OR_, scale());
+    const at::Tensor hidden_NS = hidden(x_NI, pass);
+    for (const Part& part : parts_) {
+      at::Tensor y_NO = y[part.layer];
+      ops::add_product(y_NO, columns_of(part, hidden_NS), part.bt_RO.t(), scale_of(part));
+    }
   }
 
   // With s the scale, h = drop(x) A^T and g = s dy B:  dB = s dy^T h, dA = g^T drop(x), dx +=
   // drop(g A).
-  void backward(const at::Tensor& x_NI, const at::Tensor& dy_NO, at::Tensor& dx_NI, bool need_dx,
-                const PassContext& pass) override {
+  void backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy, at::Tensor& dx_NI,
+                bool need_dx, const PassContext& pass) override {
     const trace::Span span("lora backward");
-    const at::Tensor x_dropped_NI = dropped(x_NI, pass);
-    const at::Tensor hidden_NR = ops::product(x_dropped_NI, a_RI_);
-    const at::Tensor g_NR = ops::product_transposed(dy_NO, b_OR_).mul_(scale());
-    ops::add_outer_product(params_.gradient_view(b_index_), dy_NO, hidden_NR.mul(scale()));
-    ops::add_outer_product(params_.gradient_view(a_index_), g_NR, x_dropped_NI);
-    if (!need_dx) return;
+    const at::Tensor hidden_NS = hidden(x_NI, pass);
+    at::Tensor g_NS = at::empty_like(hidden_NS);
+    for (const Part& part : parts_) {
+      const at::Tensor& dy_NO = dy[part.layer];
+      ops::add_outer_product(params_.gradient_view(part.b_index), dy_NO,
+                             columns_of(part, hidden_NS).mul(scale_of(part)));
+      columns_of(part, g_NS).copy_(ops::product(dy_NO, part.bt_RO).mul_(scale_of(part)));
+    }
     if (is_dropping(pass)) {
-      dx_NI.add_(dropped(ops::product_transposed(g_NR, a_RI_), pass));
-    } else {
-      ops::add_product_transposed(dx_NI, g_NR, a_RI_);
+      for (const Part& part : parts_) {
+        const at::Tensor g_NR = columns_of(part, g_NS);
+        ops::add_outer_product(params_.gradient_view(part.a_index), g_NR,
+                               dropped(x_NI, part, pass));
+        if (need_dx)
+          dx_NI.add_(dropped(ops::product_transposed(g_NR, rows_of(part, a_SI_)), part, pass));
+      }
+      return;
+    }
+    add_gradient_of_a(g_NS, x_NI);
+    if (need_dx) ops::add_product_transposed(dx_NI, g_NS, a_SI_);
+  }
+
+  bool sits_on(size_t l) const override {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [&](const Part& part) { return part.layer == l; });
+  }
+
+  void add_merged_delta(size_t l, at::Tensor delta_OI) const override {
+    for (const Part& part : parts_) {
+      if (part.layer == l)
+        delta_OI.add_(at::mm(params_.view(part.b_index), params_.view(part.a_index)),
+                      scale_of(part));
     }
   }
 
-  at::Tensor merged_delta() const override {
-    return at::mm(params_.view(b_index_), params_.view(a_index_)).mul_(scale());
+ private:
+  static at::Tensor columns_of(const Part& part, const at::Tensor& x_NS) {
+    return x_NS.narrow(1, part.first, part.rank);
+  }
+  static at::Tensor rows_of(const Part& part, const at::Tensor& x_SI) {
+    return x_SI.narrow(0, part.first, part.rank);
+  }
+  double scale_of(const Part& part) const { return part.scale * weight_; }
+  bool is_dropping(const PassContext& pass) const { return pass.training && dropout_ > 0; }
+  /// Every module draws a mask of its own, as in PEFT.
+  at::Tensor dropped(const at::Tensor& x_NI, const Part& part, const PassContext& pass) const {
+    return ops::dropout(x_NI, dropout_, {pass.seed, pass.step, pass.slot, part.module});
   }
 
- private:
-  double scale() const { return scale_ * weight_; }
-  bool is_dropping(const PassContext& pass) const { return pass.training && dropout_ > 0; }
-  at::Tensor dropped(const at::Tensor& x_NI, const PassContext& pass) const {
-    if (!is_dropping(pass)) return x_NI;
-    return ops::dropout(x_NI, dropout_, {pass.seed, pass.step, pass.slot, module_});
+  at::Tensor hidden(const at::Tensor& x_NI, const PassContext& pass) const {
+    if (!is_dropping(pass)) return ops::product(x_NI, a_SI_);
+    std::vector<at::Tensor> hidden_NR;
+    for (const Part& part : parts_)
+      hidden_NR.push_back(ops::product(dropped(x_NI, part, pass), rows_of(part, a_SI_)));
+    return at::cat(hidden_NR, 1);
+  }
+
+  void add_gradient_of_a(const at::Tensor& g_NS, const at::Tensor& x_NI) {
+    if (parts_.size() == 1)
+      return ops::add_outer_product(params_.gradient_view(parts_.front().a_index), g_NS, x_NI);
+    const at::Tensor gradient_SI = at::zeros(a_SI_.sizes(), a_SI_.options().dtype(at::kFloat));
+    ops::add_outer_product(gradient_SI, g_NS, x_NI);
+    for (const Part& part : parts_)
+      params_.gradient_view(part.a_index).add_(rows_of(part, gradient_SI));
   }
 
   TrainableParams& params_;
-  size_t a_index_, b_index_;
-  uint32_t module_;
-  double scale_, dropout_, weight_ = 1;
+  double dropout_, weight_ = 1;
   at::ScalarType compute_;
-  at::Tensor a_RI_, b_OR_;  // in the dtype of the activations
+  std::vector<Part> parts_;
+  int64_t num_rows_ = 0;
+  at::Tensor a_SI_;  // in the dtype of the activations
 };
 
 class LoraAdapter final : public Adapter {
  public:
-  explicit LoraAdapter(AdapterArgs args) {
-    for (const std::string& target : args.targets) add_branch(args, target);
+  explicit LoraAdapter(const AdapterArgs& args) {
+    for (const std::string& target : args.targets) add_module(args, target);
     params_.allocate(args.device);
   }
 
   TrainableParams& params() override { return params_; }
 
   void attach(double weight) override {
-    for (Placed& placed : placed_) {
-      placed.branch->set_weight(weight);
-      placed.linear->attach(placed.branch.get());
+    for (auto& [group, branch] : branches_) {
+      branch->set_weight(weight);
+      group->attach(branch.get());
     }
     refresh();
   }
 
   // A: kaiming_uniform(a = sqrt 5), which is U(-b, b) with b = 1 / sqrt(in_features). B: zero.
   void initialize(uint64_t seed) override {
-    for (size_t module = 0; module < placed_.size(); ++module) {
+    for (size_t module = 0; module < num_modules_; ++module) {
       const TrainableParams::Entry& a = params_.entries()[2 * module];
       at::Tensor values = at::empty(a.shape, at::kFloat);
       float* out = values.data_ptr<float>();
@@ -113,22 +176,16 @@ class LoraAdapter final : public Adapter {
   }
 
   void refresh() override {
-    for (Placed& placed : placed_) placed.branch->refresh();
+    for (auto& [group, branch] : branches_) branch->refresh();
   }
 
  private:
   static constexpr uint32_t kInitStream =
       0x494E4954;  // keeps initialisation apart from dropout's counters
-  struct Placed {
-    Linear* linear;
-    std::unique_ptr<LoraBranch> branch;
-  };
 
-  void add_branch(const AdapterArgs& args, const std::string& target) {
-    const auto linear =
-        std::find_if(args.linears.begin(), args.linears.end(),
-                     [&](const Linear* candidate) { return candidate->name() == target; });
-    LD_CHECK(linear != args.linears.end(), "a target that is no layer: " + target);
+  void add_module(const AdapterArgs& args, const std::string& target) {
+    const auto [group, layer] = find_layer(args.groups, target);
+    const Linear& linear = group->linears()[layer];
     const auto rank = static_cast<int64_t>(pattern_value(
         args.config.rank_pattern, target, static_cast<double>(args.config.lora_rank)));
     const double alpha = pattern_value(
@@ -137,23 +194,46 @@ class LoraAdapter final : public Adapter {
     const double divisor =
         args.config.use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank);
     const std::string prefix = "base_model.model." + target;
-    const size_t a_index = params_.add(prefix + ".lora_A.weight", {rank, (*linear)->in_features()});
-    const size_t b_index =
-        params_.add(prefix + ".lora_B.weight", {(*linear)->out_features(), rank});
-    placed_.push_back(
-        {*linear, std::make_unique<LoraBranch>(
-                      params_, a_index, b_index, static_cast<uint32_t>(placed_.size()),
-                      alpha / divisor, args.config.lora_dropout, args.compute)});
+    const size_t a_index = params_.add(prefix + ".lora_A.weight", {rank, linear.in_features()});
+    const size_t b_index = params_.add(prefix + ".lora_B.weight", {linear.out_features(), rank});
+    branch_of(group, args)
+        .add({.layer = layer,
+              .a_index = a_index,
+              .b_index = b_index,
+              .module = static_cast<uint32_t>(num_modules_++),
+              .rank = rank,
+              .scale = alpha / divisor});
+  }
+
+  static std::pair<LinearGroup*, size_t> find_layer(const std::vector<LinearGroup*>& groups,
+                                                    const std::string& target) {
+    for (LinearGroup* group : groups) {
+      for (size_t l = 0; l < group->linears().size(); ++l) {
+        if (group->linears()[l].name() == target) return {group, l};
+      }
+    }
+    LD_CHECK(false, "a target that is no layer: " + target);
+    return {};
+  }
+
+  LoraBranch& branch_of(LinearGroup* group, const AdapterArgs& args) {
+    const auto known = std::find_if(branches_.begin(), branches_.end(),
+                                    [&](const auto& placed) { return placed.first == group; });
+    if (known != branches_.end()) return *known->second;
+    branches_.emplace_back(
+        group, std::make_unique<LoraBranch>(params_, args.config.lora_dropout, args.compute));
+    return *branches_.back().second;
   }
 
   TrainableParams params_;
-  std::vector<Placed> placed_;
+  size_t num_modules_ = 0;
+  std::vector<std::pair<LinearGroup*, std::unique_ptr<LoraBranch>>> branches_;
 };
 
 }  // namespace
 
 std::unique_ptr<Adapter> make_lora_adapter(AdapterArgs args) {
-  return std::make_unique<LoraAdapter>(std::move(args));
+  return std::make_unique<LoraAdapter>(args);
 }
 
 }  // namespace lora_dist

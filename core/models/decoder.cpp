@@ -87,10 +87,10 @@ Decoder::Decoder(DecoderSpec spec, WeightSource& weights, DecoderOptions options
     blocks_.emplace_back(spec_, layer, find, options_.device);
 }
 
-std::vector<Linear*> Decoder::linears() {
-  std::vector<Linear*> all;
+std::vector<LinearGroup*> Decoder::linear_groups() {
+  std::vector<LinearGroup*> all;
   for (DecoderBlock& block : blocks_) {
-    for (Linear* linear : block.linears()) all.push_back(linear);
+    for (LinearGroup* group : block.linear_groups()) all.push_back(group);
   }
   return all;
 }

@@ -35,7 +35,7 @@ class Decoder {
   const DecoderOptions& options() const { return options_; }
   void set_recompute_blocks(bool recompute) { options_.recompute_blocks = recompute; }
   /// Every linear layer an adapter may sit on, by module path, in the order of the model.
-  std::vector<Linear*> linears();
+  std::vector<LinearGroup*> linear_groups();
 
   /// Sum of the token losses of a micro-batch, in fp64; adapter gradients of that sum are added to
   /// their buffers.

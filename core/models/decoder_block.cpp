@@ -16,8 +16,7 @@ Linear make_linear(int64_t layer, const std::string& part, bool bias,
   return Linear(name, find(name + ".weight"), bias ? find(name + ".bias") : FrozenWeight());
 }
 
-ProjectionGroup make_qkv(const DecoderSpec& spec, int64_t layer,
-                         const DecoderBlock::FindWeight& find) {
+LinearGroup make_qkv(const DecoderSpec& spec, int64_t layer, const DecoderBlock::FindWeight& find) {
   std::vector<Linear> linears;
   if (spec.fused_projections) {
     linears.push_back(make_linear(layer, "self_attn.qkv_proj", false, find));
@@ -25,11 +24,11 @@ ProjectionGroup make_qkv(const DecoderSpec& spec, int64_t layer,
     for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"})
       linears.push_back(make_linear(layer, part, spec.qkv_bias, find));
   }
-  return {std::move(linears), {spec.query_width(), spec.kv_width(), spec.kv_width()}};
+  return LinearGroup(std::move(linears), {spec.query_width(), spec.kv_width(), spec.kv_width()});
 }
 
-ProjectionGroup make_gate_up(const DecoderSpec& spec, int64_t layer,
-                             const DecoderBlock::FindWeight& find) {
+LinearGroup make_gate_up(const DecoderSpec& spec, int64_t layer,
+                         const DecoderBlock::FindWeight& find) {
   std::vector<Linear> linears;
   if (spec.fused_projections) {
     linears.push_back(make_linear(layer, "mlp.gate_up_proj", false, find));
@@ -37,7 +36,7 @@ ProjectionGroup make_gate_up(const DecoderSpec& spec, int64_t layer,
     for (const char* part : {"mlp.gate_proj", "mlp.up_proj"})
       linears.push_back(make_linear(layer, part, spec.mlp_bias, find));
   }
-  return {std::move(linears), {spec.intermediate_size, spec.intermediate_size}};
+  return LinearGroup(std::move(linears), {spec.intermediate_size, spec.intermediate_size});
 }
 
 // (N, heads * H) rows to (B, T, heads, H), a view.
@@ -52,31 +51,14 @@ at::Tensor as_rows(const at::Tensor& x_BTNH) {
 
 }  // namespace
 
-std::vector<at::Tensor> ProjectionGroup::forward(const at::Tensor& x_ND,
-                                                 const PassContext& pass) const {
-  std::vector<at::Tensor> outputs;
-  for (const Linear& linear : linears_) outputs.push_back(linear.forward(x_ND, pass));
-  return is_fused() ? outputs.front().split_with_sizes(widths_, 1) : outputs;
-}
-
-void ProjectionGroup::backward(const at::Tensor& x_ND, const std::vector<at::Tensor>& gradients,
-                               at::Tensor& dx_ND, bool need_dx, const PassContext& pass) const {
-  if (is_fused()) {
-    linears_.front().backward(x_ND, at::cat(gradients, 1), dx_ND, need_dx, pass);
-    return;
-  }
-  for (size_t i = 0; i < linears_.size(); ++i)
-    linears_[i].backward(x_ND, gradients[i], dx_ND, need_dx, pass);
-}
-
 DecoderBlock::DecoderBlock(const DecoderSpec& spec, int64_t layer, const FindWeight& find,
                            at::Device device)
     : spec_(spec),
       attention_options_{spec.attention_scale, spec.attention_softcap, spec.windows[layer]},
       qkv_(make_qkv(spec, layer, find)),
+      o_proj_({make_linear(layer, "self_attn.o_proj", spec.output_bias, find)}),
       gate_up_(make_gate_up(spec, layer, find)),
-      o_proj_(make_linear(layer, "self_attn.o_proj", spec.output_bias, find)),
-      down_proj_(make_linear(layer, "mlp.down_proj", spec.mlp_bias, find)) {
+      down_proj_({make_linear(layer, "mlp.down_proj", spec.mlp_bias, find)}) {
   // Norms are a few kB: kept in fp32 for the run.
   const auto norm = [&](const std::string& part) {
     return Norm{
@@ -96,18 +78,14 @@ DecoderBlock::DecoderBlock(const DecoderSpec& spec, int64_t layer, const FindWei
   }
 }
 
-std::vector<Linear*> DecoderBlock::linears() {
-  std::vector<Linear*> all;
-  for (Linear& linear : qkv_.linears()) all.push_back(&linear);
-  all.push_back(&o_proj_);
-  for (Linear& linear : gate_up_.linears()) all.push_back(&linear);
-  all.push_back(&down_proj_);
-  return all;
+std::vector<LinearGroup*> DecoderBlock::linear_groups() {
+  return {&qkv_, &o_proj_, &gate_up_, &down_proj_};
 }
 
 bool DecoderBlock::has_adapter() {
-  const std::vector<Linear*> all = linears();
-  return std::any_of(all.begin(), all.end(), [](Linear* linear) { return linear->has_adapter(); });
+  const std::vector<LinearGroup*> all = linear_groups();
+  return std::any_of(all.begin(), all.end(),
+                     [](LinearGroup* group) { return group->has_adapter(); });
 }
 
 at::Tensor DecoderBlock::normed(const Norm& norm, const at::Tensor& x, at::Tensor& inv_rms) const {
@@ -169,7 +147,7 @@ at::Tensor DecoderBlock::attention_half(const at::Tensor& x_ND, const BlockConte
     cache->v_BSKH = values;
   }
   saved.attention = ops::attention(saved.q_BTNH, keys, values, attention_options(context));
-  at::Tensor out_ND = o_proj_.forward(as_rows(saved.attention.out_BTNH), context.pass);
+  at::Tensor out_ND = o_proj_.forward(as_rows(saved.attention.out_BTNH), context.pass).front();
   if (spec_.sandwich_norms) {
     saved.attention_out_ND = out_ND;
     out_ND = normed(attention_out_norm_, out_ND, inv_rms);
@@ -185,7 +163,8 @@ at::Tensor DecoderBlock::mlp_half(const at::Tensor& middle_ND, const BlockContex
   saved.gate_NF = gate_up[0];
   saved.up_NF = gate_up[1];
   at::Tensor out_ND =
-      down_proj_.forward(ops::gated(spec_.activation, saved.gate_NF, saved.up_NF), context.pass);
+      down_proj_.forward(ops::gated(spec_.activation, saved.gate_NF, saved.up_NF), context.pass)
+          .front();
   if (spec_.sandwich_norms) {
     saved.mlp_out_ND = out_ND;
     out_ND = normed(mlp_out_norm_, out_ND, inv_rms);
@@ -209,7 +188,7 @@ void DecoderBlock::mlp_backward(at::Tensor& dout_ND, const BlockContext& context
   const at::Tensor dbranch_ND =
       spec_.sandwich_norms ? through_norm(mlp_out_norm_, saved.mlp_out_ND, dout_ND) : dout_ND;
   at::Tensor dproduct_NF;
-  down_proj_.backward(ops::gated(spec_.activation, saved.gate_NF, saved.up_NF), dbranch_ND,
+  down_proj_.backward(ops::gated(spec_.activation, saved.gate_NF, saved.up_NF), {dbranch_ND},
                       dproduct_NF,
                       /*need_dx=*/true, context.pass);
   ops::gated_backward(spec_.activation, saved.gate_NF, saved.up_NF, dproduct_NF);
@@ -227,7 +206,7 @@ void DecoderBlock::attention_backward(at::Tensor& dmiddle_ND, const BlockContext
       spec_.sandwich_norms ? through_norm(attention_out_norm_, saved.attention_out_ND, dmiddle_ND)
                            : dmiddle_ND;
   at::Tensor dattention;
-  o_proj_.backward(as_rows(saved.attention.out_BTNH), dbranch_ND, dattention, /*need_dx=*/true,
+  o_proj_.backward(as_rows(saved.attention.out_BTNH), {dbranch_ND}, dattention, /*need_dx=*/true,
                    context.pass);
   const ops::AttentionGradients gradients = ops::attention_backward(
       saved.q_BTNH, saved.k_BTKH, saved.v_BTKH, saved.attention,

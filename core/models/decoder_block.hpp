@@ -25,26 +25,6 @@ struct KvCache {
   int64_t length = 0;  // tokens seen
 };
 
-/// Several projections of one input. A family may hold them in one weight (Phi-3), whose product is
-/// then cut into views; either way outputs are asked for one by one.
-class ProjectionGroup {
- public:
-  ProjectionGroup(std::vector<Linear> linears, std::vector<int64_t> widths)
-      : linears_(std::move(linears)), widths_(std::move(widths)) {}
-  std::vector<Linear>& linears() { return linears_; }
-
-  /// One (N, width) view per width.
-  std::vector<at::Tensor> forward(const at::Tensor& x_ND, const PassContext& pass) const;
-  /// `gradients` has the layout of forward's result.
-  void backward(const at::Tensor& x_ND, const std::vector<at::Tensor>& gradients, at::Tensor& dx_ND,
-                bool need_dx, const PassContext& pass) const;
-
- private:
-  bool is_fused() const { return linears_.size() < widths_.size(); }
-  std::vector<Linear> linears_;
-  std::vector<int64_t> widths_;
-};
-
 /// What one micro-batch runs with.
 struct BlockContext {
   int64_t batch = 1, tokens = 1;  // N = batch * tokens
@@ -71,7 +51,8 @@ class DecoderBlock {
   using FindWeight = std::function<FrozenWeight(const std::string& name)>;
   DecoderBlock(const DecoderSpec& spec, int64_t layer, const FindWeight& find, at::Device device);
 
-  std::vector<Linear*> linears();
+  /// In the order of the forward pass.
+  std::vector<LinearGroup*> linear_groups();
   bool has_adapter();
 
   /// Returns the block's output. `saved` receives what backward() needs; null for inference. With
@@ -103,8 +84,7 @@ class DecoderBlock {
   const DecoderSpec& spec_;
   ops::AttentionOptions attention_options_;
   Norm input_norm_, attention_out_norm_, mlp_norm_, mlp_out_norm_, q_norm_, k_norm_;
-  ProjectionGroup qkv_, gate_up_;
-  Linear o_proj_, down_proj_;
+  LinearGroup qkv_, o_proj_, gate_up_, down_proj_;
 };
 
 }  // namespace lora_dist

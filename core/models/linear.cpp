@@ -1,27 +1,50 @@
 #include "core/models/linear.hpp"
 
+#include <algorithm>
+
 #include "core/trace.hpp"
 
 namespace lora_dist {
 
-at::Tensor Linear::forward(const at::Tensor& x_NI, const PassContext& pass) const {
+at::Tensor Linear::forward(const at::Tensor& x_NI) const {
   const trace::Span span("linear forward");
   at::Tensor y_NO = ops::product(x_NI, weight_.get());
   if (bias_.defined()) y_NO.add_(bias_.get());
-  for (AdapterBranch* branch : branches_) branch->forward(x_NI, y_NO, pass);
   return y_NO;
 }
 
-void Linear::backward(const at::Tensor& x_NI, const at::Tensor& dy_NO, at::Tensor& dx_NI,
-                      bool need_dx, const PassContext& pass) const {
+void Linear::backward(const at::Tensor& dy_NO, at::Tensor& dx_NI) const {
   const trace::Span span("linear backward");
-  if (need_dx) ops::add_product_transposed(dx_NI, dy_NO, weight_.get());
-  for (AdapterBranch* branch : branches_) branch->backward(x_NI, dy_NO, dx_NI, need_dx, pass);
+  ops::add_product_transposed(dx_NI, dy_NO, weight_.get());
 }
 
-at::Tensor Linear::merged_delta() const {
-  at::Tensor sum_OI = at::zeros({out_features(), in_features()}, at::kFloat);
-  for (const AdapterBranch* branch : branches_) sum_OI.add_(branch->merged_delta());
+bool LinearGroup::has_adapter_on(size_t l) const {
+  return std::any_of(branches_.begin(), branches_.end(),
+                     [&](const AdapterBranch* branch) { return branch->sits_on(l); });
+}
+
+std::vector<at::Tensor> LinearGroup::forward(const at::Tensor& x_NI,
+                                             const PassContext& pass) const {
+  std::vector<at::Tensor> outputs;
+  for (const Linear& linear : linears_) outputs.push_back(linear.forward(x_NI));
+  for (AdapterBranch* branch : branches_) branch->forward(x_NI, outputs, pass);
+  return is_fused() ? outputs.front().split_with_sizes(widths_, 1) : outputs;
+}
+
+void LinearGroup::backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& gradients,
+                           at::Tensor& dx_NI, bool need_dx, const PassContext& pass) const {
+  const std::vector<at::Tensor> dy =
+      is_fused() ? std::vector<at::Tensor>{at::cat(gradients, 1)} : gradients;
+  if (need_dx) {
+    for (size_t l = 0; l < linears_.size(); ++l) linears_[l].backward(dy[l], dx_NI);
+  }
+  for (AdapterBranch* branch : branches_) branch->backward(x_NI, dy, dx_NI, need_dx, pass);
+}
+
+at::Tensor LinearGroup::merged_delta(size_t l) const {
+  at::Tensor sum_OI =
+      at::zeros({linears_[l].out_features(), linears_[l].in_features()}, at::kFloat);
+  for (const AdapterBranch* branch : branches_) branch->add_merged_delta(l, sum_OI);
   return sum_OI;
 }
 

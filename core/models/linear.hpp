@@ -1,6 +1,6 @@
-// One frozen linear layer and the adapters that sit on it.
+// Frozen linear layers that read one input, and the adapters that sit on them.
 //
-// Shapes: N rows, I and O in and out features.
+// Shapes: N rows, I in features, O_l out features of layer l of the group.
 #pragma once
 
 #include <string>
@@ -34,20 +34,7 @@ struct PassContext {
   uint32_t slot = 0;
 };
 
-/// One adapter's share of one linear layer. Keeps nothing between forward and backward: what it
-/// needs again it rebuilds from x, which costs a product of its low rank.
-class AdapterBranch {
- public:
-  virtual ~AdapterBranch() = default;
-  /// Adds its delta to y_NO = base(x_NI), in place.
-  virtual void forward(const at::Tensor& x_NI, at::Tensor& y_NO, const PassContext& pass) = 0;
-  /// Adds to its own gradients, and to dx_NI if `need_dx` (which is defined then).
-  virtual void backward(const at::Tensor& x_NI, const at::Tensor& dy_NO, at::Tensor& dx_NI,
-                        bool need_dx, const PassContext& pass) = 0;
-  /// What merging adds to the base weight (O, I), fp32.
-  virtual at::Tensor merged_delta() const = 0;
-};
-
+/// One frozen layer.
 class Linear {
  public:
   Linear(std::string name, FrozenWeight weight, FrozenWeight bias)
@@ -57,24 +44,62 @@ class Linear {
   const std::string& name() const { return name_; }
   int64_t in_features() const { return weight_.info().shape[1]; }
   int64_t out_features() const { return weight_.info().shape[0]; }
-  const FrozenWeight& weight() const { return weight_; }
 
-  /// `branch` is not owned; an adapter outlives the model's use.
-  void attach(AdapterBranch* branch) { branches_.push_back(branch); }
-  void detach_all() { branches_.clear(); }
-  /// Sum of the deltas of all adapters (O, I), fp32.
-  at::Tensor merged_delta() const;
-  bool has_adapter() const { return !branches_.empty(); }
-
-  at::Tensor forward(const at::Tensor& x_NI, const PassContext& pass) const;
-  /// Adapter gradients, and dx_NI += dy W + the adapters' share if `need_dx`; an undefined dx_NI is
-  /// made.
-  void backward(const at::Tensor& x_NI, const at::Tensor& dy_NO, at::Tensor& dx_NI, bool need_dx,
-                const PassContext& pass) const;
+  at::Tensor forward(const at::Tensor& x_NI) const;
+  /// dx_NI += dy W; an undefined dx_NI is made.
+  void backward(const at::Tensor& dy_NO, at::Tensor& dx_NI) const;
 
  private:
   std::string name_;
   FrozenWeight weight_, bias_;
+};
+
+/// One adapter's share of the layers of a group, so that what only depends on their common input is
+/// computed once. Keeps nothing between forward and backward: what it needs again it rebuilds from
+/// x, which costs a product of its low rank.
+class AdapterBranch {
+ public:
+  virtual ~AdapterBranch() = default;
+  /// Adds its deltas to y[l] (N, O_l) = base_l(x_NI), in place.
+  virtual void forward(const at::Tensor& x_NI, const std::vector<at::Tensor>& y,
+                       const PassContext& pass) = 0;
+  /// From dy[l] (N, O_l), adds to its own gradients, and to dx_NI if `need_dx` (which is defined
+  /// then).
+  virtual void backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy,
+                        at::Tensor& dx_NI, bool need_dx, const PassContext& pass) = 0;
+  virtual bool sits_on(size_t l) const = 0;
+  /// Adds to delta_OI (fp32) what merging adds to the weight of layer `l`.
+  virtual void add_merged_delta(size_t l, at::Tensor delta_OI) const = 0;
+};
+
+/// A family may hold several projections in one layer (Phi-3), whose product is then cut into views
+/// of `widths` columns; either way outputs are asked for one by one.
+class LinearGroup {
+ public:
+  /// Without `widths`, one output for each layer.
+  explicit LinearGroup(std::vector<Linear> linears, std::vector<int64_t> widths = {})
+      : linears_(std::move(linears)), widths_(std::move(widths)) {}
+
+  const std::vector<Linear>& linears() const { return linears_; }
+  /// `branch` is not owned; an adapter outlives the model's use.
+  void attach(AdapterBranch* branch) { branches_.push_back(branch); }
+  bool has_adapter() const { return !branches_.empty(); }
+  bool has_adapter_on(size_t l) const;
+  /// Sum of the deltas of all adapters to layer `l` (O, I), fp32.
+  at::Tensor merged_delta(size_t l) const;
+
+  /// One (N, width) tensor per output.
+  std::vector<at::Tensor> forward(const at::Tensor& x_NI, const PassContext& pass) const;
+  /// `gradients` has the layout of forward's result. Adapter gradients, and dx_NI += the layers'
+  /// and the adapters' share if `need_dx`; an undefined dx_NI is made.
+  void backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& gradients, at::Tensor& dx_NI,
+                bool need_dx, const PassContext& pass) const;
+
+ private:
+  bool is_fused() const { return linears_.size() < widths_.size(); }
+
+  std::vector<Linear> linears_;
+  std::vector<int64_t> widths_;
   std::vector<AdapterBranch*> branches_;
 };
 

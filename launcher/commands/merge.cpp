@@ -37,9 +37,11 @@ class MergeCommand final : public Command {
     open_.device = "cpu";
     open_.needs_tokenizer = false;
     const OpenedModel model = open_model(open_);
-    std::unordered_map<std::string, const Linear*> adapted;
-    for (const Linear* linear : model.decoder->linears()) {
-      if (linear->has_adapter()) adapted[linear->name() + ".weight"] = linear;
+    std::unordered_map<std::string, std::pair<const LinearGroup*, size_t>> adapted;
+    for (const LinearGroup* group : model.decoder->linear_groups()) {
+      for (size_t l = 0; l < group->linears().size(); ++l) {
+        if (group->has_adapter_on(l)) adapted[group->linears()[l].name() + ".weight"] = {group, l};
+      }
     }
     NewBaseFolder folder{
         .source_dir = open_.base, .output_dir = output_, .weights = model.files->weights()};
@@ -47,7 +49,10 @@ class MergeCommand final : public Command {
     folder.tensor = [&](size_t index) {
       at::Tensor weight = model.files->acquire(index);
       const auto linear = adapted.find(folder.weights[index].name);
-      if (linear != adapted.end()) weight = weight.to(at::kFloat) + linear->second->merged_delta();
+      if (linear != adapted.end()) {
+        const auto& [group, l] = linear->second;
+        weight = weight.to(at::kFloat) + group->merged_delta(l);
+      }
       return weight.to(folder.weights[index].dtype).contiguous();
     };
     write_base_folder(folder);

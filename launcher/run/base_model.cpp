@@ -38,7 +38,7 @@ std::vector<std::string> modules_of(const LoadedAdapter& adapter) {
 }
 
 std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, double weight) {
-  AdapterArgs args{.linears = model.linears(),
+  AdapterArgs args{.groups = model.linear_groups(),
                    .config = adapter_config_of(loaded.description),
                    .targets = modules_of(loaded),
                    .compute = model.options().compute,
@@ -105,7 +105,9 @@ at::ScalarType compute_dtype(const std::string& dtype, at::Device device) {
 
 std::vector<std::string> linear_names(Decoder& model) {
   std::vector<std::string> names;
-  for (const Linear* linear : model.linears()) names.push_back(linear->name());
+  for (const LinearGroup* group : model.linear_groups()) {
+    for (const Linear& linear : group->linears()) names.push_back(linear.name());
+  }
   return names;
 }
 

@@ -261,7 +261,7 @@ class Run {
   }
 
   void make_adapter() {
-    adapter_ = adapters().at("lora")({.linears = base_.decoder->linears(),
+    adapter_ = adapters().at("lora")({.groups = base_.decoder->linear_groups(),
                                       .config = config_.adapter,
                                       .targets = targets_,
                                       .compute = base_.decoder->options().compute,

@@ -73,7 +73,7 @@ struct DryRank {
       cut = make_sharded_weights(files, decoder_units(spec, files), host ? *host : world);
     decoder = std::make_unique<Decoder>(spec, cut ? *cut : files, DecoderOptions{});
     adapter =
-        adapters().at("lora")({.linears = decoder->linears(),
+        adapters().at("lora")({.groups = decoder->linear_groups(),
                                .config = {},
                                .targets = modules_of_every_block(spec, {"q_proj", "v_proj"})});
     adapter->initialize(1);
