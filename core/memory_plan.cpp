@@ -80,11 +80,14 @@ class MicroBatch {
   const int64_t d_, q_, kv_, f_;
 };
 
-/// Elements of the largest weight.
-int64_t largest_weight(const DecoderSpec& spec) {
+/// Elements of the largest piece of a weight that is converted at once.
+int64_t largest_piece(const DecoderSpec& spec) {
   int64_t largest = 0;
   for (const WeightRow& row : weight_rows(spec)) {
-    if (row.shape.size() == 2) largest = std::max(largest, row.shape[0] * row.shape[1]);
+    if (row.shape.size() == 2) {
+      const int64_t rows = std::min(row.shape[0], ops::most_piece_rows(row.shape[1]));
+      largest = std::max(largest, rows * row.shape[1]);
+    }
   }
   return largest;
 }
@@ -110,8 +113,7 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   plan.activations = micro_batch.peak();
   plan.other = kProgramBytes;
   if (request.stored_bytes != request.product_bytes)
-    plan.other +=
-        std::min(largest_weight(request.spec) * request.product_bytes, ops::kConvertedBytes);
+    plan.other += largest_piece(request.spec) * request.product_bytes;
   return plan;
 }
 

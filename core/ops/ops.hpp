@@ -68,9 +68,9 @@ void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at
 /// The number format in which activations of `compute` are multiplied on `device`: fp32 on a CPU
 /// without bf16 units, where LibTorch multiplies bf16 ten times slower.
 at::ScalarType product_dtype(at::ScalarType compute, at::Device device);
-/// The largest piece of a weight that a product converts at once: it is still in the cache when it
-/// is multiplied.
-constexpr int64_t kConvertedBytes = int64_t{16} << 20;
+/// Rows of the largest piece of a weight of `columns` that an fp32 product takes at once, and
+/// converts at once where it is stored otherwise: it is still in the cache when it is multiplied.
+int64_t most_piece_rows(int64_t columns);
 
 /// Sum of squares in fp64, in fixed blocks: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat);

@@ -28,17 +28,20 @@ at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
   return target;
 }
 
-/// Calls use(first, piece_PI) for pieces of equal size of the rows of `weight_OI`, in `dtype`.
+/// Calls use(first, piece_PI) for pieces of equal size of the rows of `weight_OI`, in `dtype`. Not
+/// cut are weights that a library of 16-bit products takes as they are stored.
 template <class Use>
 void for_each_piece(const at::Tensor& weight_OI, at::ScalarType dtype, const Use& use) {
+  const bool converts = weight_OI.scalar_type() != dtype;
+  if (!converts && !(weight_OI.is_cpu() && dtype == at::kFloat)) return use(0, weight_OI);
   const int64_t rows = weight_OI.size(0);
-  if (weight_OI.scalar_type() == dtype) return use(0, weight_OI);
-  const int64_t bytes = weight_OI.numel() * static_cast<int64_t>(at::elementSize(dtype));
-  const int64_t num_pieces =
-      std::clamp<int64_t>((bytes + kConvertedBytes - 1) / kConvertedBytes, 1, rows);
+  const int64_t most = most_piece_rows(weight_OI.size(1));
+  const int64_t num_pieces = (rows + most - 1) / most;
   const int64_t size = (rows + num_pieces - 1) / num_pieces;
-  for (int64_t first = 0; first < rows; first += size)
-    use(first, converted(weight_OI.narrow(0, first, std::min(size, rows - first)), dtype));
+  for (int64_t first = 0; first < rows; first += size) {
+    const at::Tensor piece_PI = weight_OI.narrow(0, first, std::min(size, rows - first));
+    use(first, converts ? converted(piece_PI, dtype) : piece_PI);
+  }
 }
 
 /// y = x W^T; y has the dtype of the product.
@@ -66,6 +69,12 @@ void multiply_transposed(const at::Tensor& dx_NI, double beta, const at::Tensor&
 }
 
 }  // namespace
+
+int64_t most_piece_rows(int64_t columns) {
+  // MKL multiplies the head of SmolLM2-135M a quarter faster in pieces of 2048 rows than of 7281.
+  constexpr int64_t kMostRows = 2048, kMostElements = int64_t{4} << 20;
+  return std::clamp<int64_t>(kMostElements / columns, 1, kMostRows);
+}
 
 bool has_fast_bf16() {
 #if defined(__x86_64__)
