@@ -28,14 +28,27 @@ target_link_libraries(lora_dist_torch INTERFACE
   -Wl,--push-state,--no-as-needed torch_cpu c10 -Wl,--pop-state
   ${torch_root}/lib/libgomp.so.1)  # LibTorch's own OpenMP runtime, so that only one is ever loaded
 
-# NCCL and CUDA: types only. Both libraries are loaded at run time, with LibTorch's CUDA half, where a GPU is found; the
-# program itself starts without them. NCCL's header asks for those of CUDA, which asks for CCCL's.
+# NCCL: types only. The library is loaded at run time, with LibTorch's CUDA half, where a GPU is found; the program itself
+# starts without them. Its header asks for those of CUDA, which asks for CCCL's. Our kernels are linked to the CUDA runtime
+# that libtorch_cpu has loaded anyway, so there is one in the process.
 if(LORA_DIST_CUDA)
-  foreach(header nccl/include/nccl.h cu13/include/crt/host_config.h cu13/include/cccl/nv/target)
-    if(NOT EXISTS ${LORA_DIST_DEPS}/nvidia/${header})
-      message(FATAL_ERROR "${LORA_DIST_DEPS}/nvidia/${header} is missing; remove ${LORA_DIST_DEPS} and run LORA_DIST_PROFILE=cuda scripts/setup.sh")
+  foreach(file nccl/include/nccl.h cu13/include/crt/host_config.h cu13/include/cccl/nv/target cu13/lib/libcudart.so.13)
+    if(NOT EXISTS ${LORA_DIST_DEPS}/nvidia/${file})
+      message(FATAL_ERROR "${LORA_DIST_DEPS}/nvidia/${file} is missing; remove ${LORA_DIST_DEPS} and run LORA_DIST_PROFILE=cuda scripts/setup.sh")
     endif()
   endforeach()
+  find_program(LORA_DIST_NVCC nvcc HINTS ${LORA_DIST_DEPS}/nvidia/cu13/bin PATHS /usr/local/cuda/bin
+    DOC "The CUDA compiler, release 13")
+  if(LORA_DIST_NVCC)
+    execute_process(COMMAND ${LORA_DIST_NVCC} --version OUTPUT_VARIABLE nvcc_release)
+    string(REGEX MATCH "release [0-9.]+" nvcc_release "${nvcc_release}")
+  endif()
+  if(NOT nvcc_release MATCHES "release 13\\.")
+    message(FATAL_ERROR "nvcc of CUDA 13, the toolkit of this LibTorch, is needed, not ${LORA_DIST_NVCC} (${nvcc_release}); run LORA_DIST_PROFILE=cuda scripts/setup.sh, or pass -DLORA_DIST_NVCC=<path>")
+  endif()
+  add_library(lora_dist_cudart INTERFACE)
+  target_link_libraries(lora_dist_cudart INTERFACE ${LORA_DIST_DEPS}/nvidia/cu13/lib/libcudart.so.13)
+  target_link_options(lora_dist_cudart INTERFACE -Wl,-rpath,${LORA_DIST_DEPS}/nvidia/cu13/lib)
   add_library(lora_dist_nccl INTERFACE)
   target_compile_definitions(lora_dist_nccl INTERFACE LORA_DIST_CUDA)
   target_include_directories(lora_dist_nccl SYSTEM INTERFACE

@@ -63,3 +63,24 @@ else()
   set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx2.cpp
     ${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx512.cpp PROPERTIES HEADER_FILE_ONLY ON)
 endif()
+
+# GPU kernels, likewise of raw pointers: one object made by nvcc alone, since CMake's own CUDA language wants a whole
+# toolkit. Machine code for Ampere to Blackwell, and PTX for what lies between and comes after.
+if(LORA_DIST_CUDA)
+  set(row_kernels ${CMAKE_BINARY_DIR}/row_kernels.o)
+  foreach(code 80 86 89 90 100 120)
+    list(APPEND gpu_code -gencode arch=compute_${code},code=sm_${code})
+  endforeach()
+  foreach(code 80 120)
+    list(APPEND gpu_code -gencode arch=compute_${code},code=compute_${code})
+  endforeach()
+  add_custom_command(OUTPUT ${row_kernels}
+    COMMAND ${LORA_DIST_NVCC} -ccbin ${CMAKE_CXX_COMPILER} -std=c++20 -O3 --expt-relaxed-constexpr --threads 2
+            -DLORA_DIST_CUDA -I${PROJECT_SOURCE_DIR} ${gpu_code} -MD -MF ${row_kernels}.d
+            -c ${PROJECT_SOURCE_DIR}/core/ops/cuda/row_kernels.cu -o ${row_kernels}
+    DEPENDS ${PROJECT_SOURCE_DIR}/core/ops/cuda/row_kernels.cu
+    DEPFILE ${row_kernels}.d
+    COMMENT "Building CUDA object row_kernels.o"
+    VERBATIM)
+  set_source_files_properties(${row_kernels} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+endif()

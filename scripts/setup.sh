@@ -17,8 +17,10 @@ packages=(
 torch_version=2.11.0
 # What libtorch_cpu itself needs of the CUDA toolkit the wheel was built with (13.0.2), GPU or not.
 cpu_wheels=("torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
-# With a GPU all that the wheel depends on, and of the same toolkit the headers that those of NCCL ask for.
-cuda_wheels=("${cpu_wheels[@]}" nvidia-nccl-cu13==2.28.9 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
+# With a GPU all that the wheel depends on, and of the same toolkit the headers that those of NCCL ask for and the compiler
+# of our kernels. Its back end (nvvm) is pinned: a newer one writes PTX that this ptxas does not read.
+cuda_wheels=("${cpu_wheels[@]}" nvidia-nccl-cu13==2.28.9 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85
+  nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88)
 deps=$root/.deps
 log=$deps/setup.log
 
@@ -94,6 +96,7 @@ if ((${#missing[@]})); then install_packages "${missing[@]}"; else say "Debian p
 
 profile=$(wanted_profile)
 stamp="torch-$torch_version $profile"
+if [[ $profile == cuda ]]; then stamp="torch-$torch_version nvcc-13.0.88 cuda"; fi  # without the compiler: made anew
 if [[ $(cat "$deps/.profile" 2>/dev/null) == "$stamp" ]]; then
   say "LibTorch $torch_version ($profile profile) is here"
 else
