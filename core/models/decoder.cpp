@@ -131,21 +131,38 @@ Decoder::BatchLayout Decoder::layout_of(const Batch& batch) {
   layout.rotation.cos_TH = layout.rotation.cos_TH.index_select(0, positions_N);
   layout.rotation.sin_TH = layout.rotation.sin_TH.index_select(0, positions_N);
   layout.starts_BT = (at::arange(tokens, at::kLong) - batch.positions_BT).contiguous();
+  if (options_.device.is_cpu()) return layout;
+  if (const auto samples = ops::sample_rows(layout.starts_BT))  // once, not in every layer
+    layout.samples = {samples->first_rows.to(options_.device), samples->longest};
   return layout;
 }
 
-double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N,
-                          at::Tensor* dhidden_ND) {
+BlockContext Decoder::context_of(const Batch& batch, const BatchLayout& layout,
+                                 const PassContext& pass) const {
+  return {.batch = batch.tokens_BT.size(0),
+          .tokens = batch.tokens_BT.size(1),
+          .rotation = &layout.rotation,
+          .pass = pass,
+          .starts_BT = layout.starts_BT,
+          .samples = layout.samples,
+          .deterministic = options_.deterministic};
+}
+
+at::Tensor Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_BT,
+                              at::Tensor* dhidden_ND) {
   const trace::Span span("head");
   if (dhidden_ND) *dhidden_ND = at::zeros_like(hidden_ND);
-  const at::Tensor rows = at::nonzero(labels_N != kIgnoredLabel).squeeze(1);
-  if (rows.numel() == 0) return 0;
+  at::Tensor sum = at::zeros({}, hidden_ND.options().dtype(at::kDouble));
+  const at::Tensor host_labels_N = labels_BT.flatten();
+  const at::Tensor host_rows = at::nonzero(host_labels_N != kIgnoredLabel).squeeze(1);
+  if (host_rows.numel() == 0) return sum;
+  const at::Tensor labels = host_labels_N.index_select(0, host_rows).to(options_.device);
+  const at::Tensor rows = host_rows.to(options_.device);
   const at::Tensor weight_VD = head().get();
   const int64_t chunk = logit_chunk_rows(
       rows.numel(), spec_.vocab_size * static_cast<int64_t>(hidden_ND.element_size()));
   if (!logits_buffer_.defined() || logits_buffer_.size(0) < chunk)
     logits_buffer_ = at::empty({chunk, spec_.vocab_size}, hidden_ND.options());
-  double sum = 0;
   for (int64_t first = 0; first < rows.numel(); first += chunk) {
     const int64_t size = std::min(chunk, rows.numel() - first);
     const at::Tensor index = rows.narrow(0, first, size);
@@ -155,8 +172,8 @@ double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_
         ops::rms_norm(x_CD, final_norm_, spec_.norm_offset, spec_.rms_norm_eps, inv_rms);
     const at::Tensor logits_CV = logits_buffer_.narrow(0, 0, size);
     ops::product_into(logits_CV, normed_CD, weight_VD);
-    sum += ops::cross_entropy(logits_CV, labels_N.index_select(0, index), spec_.logit_softcap,
-                              dhidden_ND != nullptr);
+    sum.add_(ops::cross_entropy(logits_CV, labels.narrow(0, first, size), spec_.logit_softcap,
+                                dhidden_ND != nullptr));
     if (!dhidden_ND) continue;
     at::Tensor dx_CD;
     ops::rms_norm_backward(x_CD, final_norm_, spec_.norm_offset, inv_rms,
@@ -167,9 +184,8 @@ double Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_
 }
 
 double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
-  const int64_t sequences = batch.tokens_BT.size(0), tokens = batch.tokens_BT.size(1);
   const BatchLayout layout = layout_of(batch);
-  const BlockContext context{sequences, tokens, &layout.rotation, pass, layout.starts_BT};
+  const BlockContext context = context_of(batch, layout, pass);
   const int64_t lowest = lowest_learning_layer();
   WeightPass weights(weights_, units_of_pass(spec_, lowest));
   weights.enter_next_unit();
@@ -186,20 +202,18 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
   }
   at::Tensor dhidden_ND;
   weights.enter_next_unit();
-  const double loss =
-      head_loss(hidden_ND, batch.labels_BT.flatten().to(options_.device), &dhidden_ND);
+  const at::Tensor loss = head_loss(hidden_ND, batch.labels_BT, &dhidden_ND);
   hidden_ND.reset();
   for (int64_t layer = spec_.num_layers - 1; layer >= lowest; --layer) {
     weights.enter_next_unit();
     blocks_[layer].backward(dhidden_ND, context, saved[layer], /*need_dx=*/layer > lowest);
   }
-  return loss;
+  return loss.item<double>();  // a GPU is waited for here, with the whole micro-batch before it
 }
 
 double Decoder::loss(const Batch& batch) {
   const BatchLayout layout = layout_of(batch);
-  const BlockContext context{
-      batch.tokens_BT.size(0), batch.tokens_BT.size(1), &layout.rotation, {}, layout.starts_BT};
+  const BlockContext context = context_of(batch, layout, /*pass=*/{});
   WeightPass weights(weights_, units_of_pass(spec_, spec_.num_layers));
   weights.enter_next_unit();
   at::Tensor hidden_ND = embed(batch.tokens_BT.flatten().to(options_.device));
@@ -208,7 +222,7 @@ double Decoder::loss(const Batch& batch) {
     hidden_ND = block.forward(hidden_ND, context, nullptr, nullptr);
   }
   weights.enter_next_unit();
-  return head_loss(hidden_ND, batch.labels_BT.flatten().to(options_.device), nullptr);
+  return head_loss(hidden_ND, batch.labels_BT, nullptr).item<double>();
 }
 
 void Decoder::accompany(bool with_gradients) {

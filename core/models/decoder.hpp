@@ -17,6 +17,7 @@ struct DecoderOptions {
   at::ScalarType compute = at::kFloat;  // dtype of activations: fp32 or bf16
   at::Device device = at::kCPU;
   bool recompute_blocks = false;  // gradient_checkpointing: keep block inputs only
+  bool deterministic = true;      // a step gives the same bits in every run, on a GPU too
 };
 
 /// Rows of logits that are computed at once, of `rows` with a label; never the whole (N, V).
@@ -59,12 +60,17 @@ class Decoder {
   struct BatchLayout {
     ops::Rotation rotation;
     at::Tensor starts_BT;  // undefined: rows of one sample each
+    ops::SampleRows samples = {};
   };
   BatchLayout layout_of(const Batch& batch);
+  BlockContext context_of(const Batch& batch, const BatchLayout& layout,
+                          const PassContext& pass) const;
   const FrozenWeight& head() const { return spec_.tied_embeddings ? embedding_ : head_; }
-  /// Loss over rows with a label, in chunks; `dhidden_ND` (if not null) receives the gradient of
-  /// all rows.
-  double head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_N, at::Tensor* dhidden_ND);
+  /// Loss over rows with a label, in chunks, as ops::cross_entropy returns it; `dhidden_ND` (if not
+  /// null) receives the gradient of all rows. `labels_BT` lies on the host, where the rows are
+  /// counted without waiting for a GPU.
+  at::Tensor head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_BT,
+                       at::Tensor* dhidden_ND);
 
   DecoderSpec spec_;
   DecoderOptions options_;

@@ -119,6 +119,8 @@ at::Tensor DecoderBlock::forward(const at::Tensor& x_ND, const BlockContext& con
 ops::AttentionOptions DecoderBlock::attention_options(const BlockContext& context) const {
   ops::AttentionOptions options = attention_options_;
   options.starts_BT = context.starts_BT;
+  options.samples = context.samples;
+  options.deterministic = context.deterministic;
   return options;
 }
 

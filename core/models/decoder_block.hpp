@@ -30,7 +30,9 @@ struct BlockContext {
   int64_t batch = 1, tokens = 1;  // N = batch * tokens
   const ops::Rotation* rotation = nullptr;
   PassContext pass;
-  at::Tensor starts_BT = {};  // of packed rows, ops::AttentionOptions
+  at::Tensor starts_BT = {};  // of packed rows; these three as in ops::AttentionOptions
+  ops::SampleRows samples = {};
+  bool deterministic = true;
 };
 
 /// Kept between forward and backward. Only `input_ND` with recomputation.

@@ -2,14 +2,36 @@
 
 #include "core/ops/blocked_attention.hpp"
 #include "core/ops/composed.hpp"
+#include "core/ops/flash_attention.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist::ops {
+
+std::optional<SampleRows> sample_rows(const at::Tensor& starts_BT) {
+  const at::Tensor starts = starts_BT.to(at::kLong).contiguous();
+  const int64_t sequences = starts.size(0), tokens = starts.size(1);
+  const int64_t* start = starts.const_data_ptr<int64_t>();
+  std::vector<int32_t> first_rows;
+  for (int64_t b = 0; b < sequences; ++b) {
+    for (int64_t t = 0; t < tokens; ++t, ++start) {
+      const bool begins = *start == t, goes_on = t > 0 && *start == start[-1];
+      if (!begins && !goes_on) return std::nullopt;
+      if (begins) first_rows.push_back(static_cast<int32_t>(b * tokens + t));
+    }
+  }
+  first_rows.push_back(static_cast<int32_t>(sequences * tokens));
+  int32_t longest = 0;
+  for (size_t i = 1; i < first_rows.size(); ++i)
+    longest = std::max(longest, first_rows[i] - first_rows[i - 1]);
+  return SampleRows{at::tensor(first_rows, at::kInt), longest};
+}
 
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
   const trace::Span span("attention");
   if (q_BTNH.device().is_cpu()) return blocked::attention(q_BTNH, k_BSKH, v_BSKH, options);
+  if (flash::runs(q_BTNH, k_BSKH, v_BSKH, options))
+    return flash::attention(q_BTNH, k_BSKH, v_BSKH, options);
   return composed::attention(q_BTNH, k_BSKH, v_BSKH, options);
 }
 
@@ -20,6 +42,8 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
   const trace::Span span("attention backward");
   if (q_BTNH.device().is_cpu())
     return blocked::attention_backward(q_BTNH, k_BTKH, v_BTKH, forward, dout_BTNH, options);
+  if (forward.rng_state.defined())  // the forward's choice is the backward's
+    return flash::attention_backward(q_BTNH, k_BTKH, v_BTKH, forward, dout_BTNH, options);
   return composed::attention_backward(q_BTNH, k_BTKH, v_BTKH, dout_BTNH, options);
 }
 

@@ -159,7 +159,7 @@ AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
       out_room.store(out, out_BTNH, sequence, kv_head, block);
     }
   });
-  return {out_BTNH, log_sum_BNT};
+  return {.out_BTNH = out_BTNH, .log_sum_BNT = log_sum_BNT};
 }
 
 // With P the weights, S the scores and D = dot(out, dout) of each row:

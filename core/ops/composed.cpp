@@ -62,8 +62,8 @@ void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
   up_NF.copy_(dy * activate(activation, gate));
 }
 
-double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
-                     bool gradient) {
+at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
+                         bool gradient) {
   at::Tensor x = wide(logits_CV);
   if (softcap > 0) x = softcap * at::tanh(x / softcap);
   const at::Tensor log_sum = x.logsumexp(-1);
@@ -75,7 +75,12 @@ double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double so
     if (softcap > 0) dx.mul_(1 - (x / softcap).square());
     logits_CV.copy_(dx);
   }
-  return losses.to(at::kDouble).sum().item<double>();
+  return losses.to(at::kDouble).sum();
+}
+
+at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) {
+  const at::Tensor ones_NI = at::ones(x_NI.sizes(), at::kFloat);
+  return x_NI * ops::dropout(ones_NI, p, stream).to(x_NI.device(), x_NI.scalar_type());
 }
 
 }  // namespace lora_dist::ops::composed

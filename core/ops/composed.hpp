@@ -15,8 +15,10 @@ void rope(at::Tensor x_NF, int64_t head_dim, const Rotation& rotation, bool inve
 at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Tensor& up_NF);
 void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
                     const at::Tensor& dy_NF);
-double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
-                     bool gradient);
+at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
+                         bool gradient);
+/// The mask is drawn on the host, so that it is the same on every device.
+at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream);
 
 /// As ops::attention and ops::attention_backward; keeps no sums for the backward.
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,

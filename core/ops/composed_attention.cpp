@@ -72,7 +72,7 @@ AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                          .narrow(1, k * group, group)
                          .copy_(at::matmul(scores.weights_GTS, v_SH).transpose(0, 1));
                    });
-  return {out_BTNH, {}};
+  return {.out_BTNH = out_BTNH};
 }
 
 AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor& k_BTKH,

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/ops/composed.hpp"
+#include "core/ops/cuda/rows.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist::ops {
@@ -30,6 +31,8 @@ bool is_cpu(const at::Tensor& x) { return x.device().is_cpu(); }
 at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset, double eps,
                     at::Tensor& inv_rms_N) {
   const trace::Span span("norm");
+  if (const auto* gpu = cuda::rows_for(x_ND))
+    return gpu->rms_norm(x_ND, weight_D, offset, eps, inv_rms_N);
   if (!is_cpu(x_ND)) return composed::rms_norm(x_ND, weight_D, offset, eps, inv_rms_N);
   const int64_t rows = x_ND.size(0), width = x_ND.size(1);
   const Element element = element_of(x_ND);
@@ -46,6 +49,8 @@ at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& weight_D, double o
 void rms_norm_backward(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset,
                        const at::Tensor& inv_rms_N, const at::Tensor& dy_ND, at::Tensor& dx_ND) {
   const trace::Span span("norm backward");
+  if (const auto* gpu = cuda::rows_for(x_ND))
+    return gpu->rms_norm_backward(x_ND, weight_D, offset, inv_rms_N, dy_ND, dx_ND);
   if (!is_cpu(x_ND))
     return composed::rms_norm_backward(x_ND, weight_D, offset, inv_rms_N, dy_ND, dx_ND);
   const int64_t rows = x_ND.size(0), width = x_ND.size(1);
@@ -62,6 +67,7 @@ void rms_norm_backward(const at::Tensor& x_ND, const at::Tensor& weight_D, doubl
 
 void rope(at::Tensor x_NF, int64_t head_dim, const Rotation& rotation, bool inverse) {
   const trace::Span span("rope");
+  if (const auto* gpu = cuda::rows_for(x_NF)) return gpu->rope(x_NF, head_dim, rotation, inverse);
   if (!is_cpu(x_NF)) return composed::rope(x_NF, head_dim, rotation, inverse);
   const int64_t rows = x_NF.size(0), width = x_NF.size(1);
   const Element element = element_of(x_NF);
@@ -75,6 +81,7 @@ void rope(at::Tensor x_NF, int64_t head_dim, const Rotation& rotation, bool inve
 
 at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Tensor& up_NF) {
   const trace::Span span("gate");
+  if (const auto* gpu = cuda::rows_for(gate_NF)) return gpu->gated(activation, gate_NF, up_NF);
   if (!is_cpu(gate_NF)) return composed::gated(activation, gate_NF, up_NF);
   const int64_t rows = gate_NF.size(0), width = gate_NF.size(1);
   const Element element = element_of(gate_NF);
@@ -89,6 +96,8 @@ at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Ten
 void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
                     const at::Tensor& dy_NF) {
   const trace::Span span("gate backward");
+  if (const auto* gpu = cuda::rows_for(gate_NF))
+    return gpu->gated_backward(activation, gate_NF, up_NF, dy_NF);
   if (!is_cpu(gate_NF)) return composed::gated_backward(activation, gate_NF, up_NF, dy_NF);
   const int64_t rows = gate_NF.size(0), width = gate_NF.size(1);
   const Element element = element_of(gate_NF);
@@ -100,9 +109,11 @@ void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
   });
 }
 
-double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
-                     bool gradient) {
+at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
+                         bool gradient) {
   const trace::Span span("cross entropy");
+  if (const auto* gpu = cuda::rows_for(logits_CV))
+    return gpu->cross_entropy(logits_CV, labels_C, softcap, gradient);
   if (!is_cpu(logits_CV)) return composed::cross_entropy(logits_CV, labels_C, softcap, gradient);
   const int64_t rows = logits_CV.size(0), width = logits_CV.size(1);
   const Element element = element_of(logits_CV);
@@ -113,15 +124,13 @@ double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double so
   });
   double sum = 0;  // in row order: the same bits for any number of threads
   for (const double loss : losses) sum += loss;
-  return sum;
+  return at::scalar_tensor(sum, at::kDouble);
 }
 
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) {
   const trace::Span span("dropout");
-  if (!is_cpu(x_NI)) {  // the mask is drawn on the host, so that it is the same on every device
-    const at::Tensor ones_NI = at::ones(x_NI.sizes(), at::kFloat);
-    return x_NI * dropout(ones_NI, p, stream).to(x_NI.device(), x_NI.scalar_type());
-  }
+  if (const auto* gpu = cuda::rows_for(x_NI)) return gpu->dropout(x_NI, p, stream);
+  if (!is_cpu(x_NI)) return composed::dropout(x_NI, p, stream);
   const int64_t rows = x_NI.size(0), width = x_NI.size(1);
   const Element element = element_of(x_NI);
   at::Tensor y_NI = at::empty_like(x_NI);
@@ -133,6 +142,7 @@ at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream
 }
 
 double sum_of_squares(const at::Tensor& flat) {
+  if (const auto* gpu = cuda::rows_for(flat)) return gpu->sum_of_squares(flat).item<double>();
   const at::Tensor host = flat.to(at::kCPU).contiguous();
   constexpr int64_t kBlock = 1 << 14;
   const int64_t count = host.numel(), num_blocks = (count + kBlock - 1) / kBlock;

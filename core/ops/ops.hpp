@@ -1,8 +1,8 @@
 // The operations a transformer block is made of, forward and backward.
 //
-// On the CPU the row operations run our own kernels (core/ops/kernels); on other devices, and as
-// the reference of the tests, they are composed of LibTorch operations (core/ops/composed).
-// Products go to the library.
+// The row operations run our own kernels, on the CPU (core/ops/kernels) and on GPUs
+// (core/ops/cuda); on other devices, and as the reference of the tests, they are composed of
+// LibTorch operations (core/ops/composed). Products go to the library.
 //
 // Shapes: N rows (tokens of a micro-batch, B * T), D width, F feed-forward width, I and O in and
 // out features,
@@ -40,12 +40,14 @@ at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Ten
 void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
                     const at::Tensor& dy_NF);
 
-/// Sum of the rows' losses. With `gradient`, logits_CV is replaced by d(sum)/d(logits).
+/// Sum of the rows' losses: 0-dim, fp64, on the device of the logits, so that a GPU is not waited
+/// for. With `gradient`, logits_CV is replaced by d(sum)/d(logits).
 /// softcap > 0: logits are first softcap * tanh(logits / softcap).
-double cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
-                     bool gradient);
+at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
+                         bool gradient);
 
-/// x * keep / (1 - p); the same stream gives the same mask, so the backward of y is dropout(dy).
+/// x * keep / (1 - p); the same stream gives the same mask on every device, and the backward of y
+/// is dropout(dy).
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream);
 
 /// x W^T, and dy W: the product of a frozen linear layer and of its backward. `weight_OI` may be

@@ -72,6 +72,7 @@ void make_decoder(OpenedModel& model, DecoderSpec spec, const OpenRequest& reque
   WeightSource& weights = model.weights ? *model.weights : *model.files;
   options.compute = compute_dtype(request.dtype, options.device);
   options.recompute_blocks = request.recompute_blocks;
+  options.deterministic = request.deterministic;
   model.decoder = std::make_unique<Decoder>(std::move(spec), weights, options);
 }
 

@@ -52,6 +52,7 @@ struct OpenRequest {
   std::string template_name =
       "auto";  // auto: what the adapter was trained with, else what the tokenizer suggests
   bool recompute_blocks = false;
+  bool deterministic = true;
   bool needs_tokenizer = true;
   std::vector<AdapterChoice> adapters;
 };

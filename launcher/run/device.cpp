@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include <ATen/Context.h>
@@ -21,6 +22,9 @@ int num_gpus() { return static_cast<int>(at::detail::getCUDAHooks().deviceCount(
 // Registers the CUDA kernels with LibTorch's dispatcher. Answers why not, or nothing.
 std::string load_cuda() {
   if (!driver_present()) return "no NVIDIA driver found";
+  // cuBLAS promises the same bits in every run with it; LibTorch refuses products without it while
+  // its switch for one order of sums is on (core/ops/flash_attention). A user's own value stays.
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
     return fmt::format(
         "LibTorch's CUDA half does not load ({}); run make build again on this machine", dlerror());

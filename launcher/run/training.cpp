@@ -236,6 +236,7 @@ class Run {
             .gather_group = host_ ? host_.get() : communicator_.get(),
             .template_name = config_.data.chat_template,
             .recompute_blocks = fit_.setting.recompute_blocks,
+            .deterministic = config_.distribution.deterministic,
             .needs_tokenizer = needs_tokenizer_};
   }
 

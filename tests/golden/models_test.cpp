@@ -13,6 +13,7 @@
 #include "dist/backends/backend.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/base_model.hpp"
+#include "tests/support/gpu.hpp"
 #include "tests/support/vector_stream.hpp"
 
 namespace lora_dist {
@@ -71,11 +72,11 @@ class GoldenModel : public testing::TestWithParam<std::string> {
  protected:
   fs::path folder() const { return kModels / GetParam(); }
 
-  OpenedModel open(const std::string& adapter, const std::string& dtype,
-                   bool recompute = false) const {
+  OpenedModel open(const std::string& adapter, const std::string& dtype, bool recompute = false,
+                   const std::string& device = "cpu") const {
     return open_model({.base = folder().string(),
                        .dtype = dtype,
-                       .device = "cpu",
+                       .device = device,
                        .recompute_blocks = recompute,
                        .needs_tokenizer = false,
                        .adapters = {{(folder() / adapter).string(), 1}}});
@@ -91,8 +92,8 @@ class GoldenModel : public testing::TestWithParam<std::string> {
 
   // Loss and gradients of both micro-batches at adapter_random against the stored ones.
   void expect_same_gradients(const std::string& dtype, bool recompute, double loss_tolerance,
-                             double least_cosine) {
-    OpenedModel model = open("adapter_random", dtype, recompute);
+                             double least_cosine, const std::string& device = "cpu") {
+    OpenedModel model = open("adapter_random", dtype, recompute, device);
     TrainableParams& params = model.adapters.front()->params();
     double loss = 0, labels = 0;
     for (const Batch& batch : batches()) {
@@ -104,7 +105,7 @@ class GoldenModel : public testing::TestWithParam<std::string> {
     const auto stored = SafetensorsFile::open((folder() / "expected.safetensors").string());
     for (size_t i = 0; i < params.entries().size(); ++i) {
       const std::string& name = params.entries()[i].name;
-      const at::Tensor gradient = params.gradient_view(i) / labels;
+      const at::Tensor gradient = params.gradient_view(i).cpu() / labels;
       const at::Tensor reference = stored->tensor("grad_fp32." + name);
       EXPECT_GT(cosine(gradient, reference), least_cosine) << name;
       EXPECT_NEAR(gradient.norm().item<double>() / reference.norm().item<double>(), 1,
@@ -212,6 +213,11 @@ TEST_P(GoldenModel, GivesTheSameGradientsWhenBlocksAreRebuilt) {
 }
 TEST_P(GoldenModel, GivesLossAndGradientsOfPeftInBf16) {
   expect_same_gradients("bf16", false, 1e-2, 0.999);
+}
+TEST_P(GoldenModel, GivesLossAndGradientsOfPeftOnAGpu) {
+  if (!this_machines_gpu()) GTEST_SKIP() << kNoGpu;
+  expect_same_gradients("fp32", false, 1e-5, 0.999999, "cuda");
+  expect_same_gradients("bf16", false, 1e-2, 0.999, "cuda");
 }
 TEST_P(GoldenModel, TakesTheTwentyStepsOfPeftInFp32) { expect_same_training("fp32", 1e-5); }
 TEST_P(GoldenModel, TakesTheTwentyStepsOfPeftInBf16) { expect_same_training("bf16", 1e-2); }
