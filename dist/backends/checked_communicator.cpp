@@ -309,7 +309,8 @@ void CheckedCommunicator::finish(const Operation& operation, Pending& pending) {
   require_usable(operation);
   const Stopwatch stopwatch(*this);
   try {
-    if (pending.wait_until(operation.deadline)) {
+    // The limit is for waiting: what was started long ago may have had nobody to carry it on.
+    if (pending.wait_until(deadline_in(operation.timeout_s))) {
       last_complete_ = std::max(last_complete_, operation.number);
       return;
     }

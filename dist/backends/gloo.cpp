@@ -35,16 +35,17 @@ at::Tensor as_bytes(const at::Tensor& tensor) { return tensor.view({-1}).view(at
 
 class GlooPending final : public Pending {
  public:
-  explicit GlooPending(c10::intrusive_ptr<c10d::Work> work)
-      : work_(std::move(work)) {}  // which holds the tensors
+  /// `limit` is Gloo's own.
+  GlooPending(c10::intrusive_ptr<c10d::Work> work, Deadline limit)
+      : work_(std::move(work)), limit_(limit) {}  // the work holds the tensors
 
   bool wait_until(Deadline deadline) override {
     try {
-      // Gloo's own limit is the same deadline; it is given a moment to say it first, and with the
-      // peer's address.
+      // Gloo's own limit begins with the operation and so ends first; it is given a moment to say
+      // so, and with the peer's address.
       work_->wait(milliseconds(seconds_until(deadline) + 0.2));
     } catch (const std::exception& error) {
-      if (seconds_until(deadline) <= 0) return false;
+      if (seconds_until(std::min(limit_, deadline)) <= 0) return false;
       throw TransportError(fmt::format("lost a peer [{}]", first_line(error)));
     }
     return true;
@@ -52,6 +53,7 @@ class GlooPending final : public Pending {
 
  private:
   c10::intrusive_ptr<c10d::Work> work_;
+  Deadline limit_;
 };
 
 class GlooTransport final : public Transport {
@@ -137,7 +139,7 @@ class GlooTransport final : public Transport {
     static std::mutex one_at_a_time;
     const std::lock_guard lock(one_at_a_time);
     try {
-      return std::make_unique<GlooPending>(call());
+      return std::make_unique<GlooPending>(call(), deadline);
     } catch (const std::exception& error) {
       throw TransportError(fmt::format("lost a peer [{}]", first_line(error)));
     }

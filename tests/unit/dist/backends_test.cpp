@@ -141,6 +141,18 @@ TEST_P(EveryBackend, NamesTheOperationThatTimedOut) {
   });
 }
 
+TEST_P(EveryBackend, CountsTheLimitWhileSomebodyWaits) {
+  run(2, [](Communicator& world) {
+    world.barrier();
+    at::Tensor bucket = at::ones({1 << 20}, at::kFloat);
+    Work work = world.all_reduce(bucket, {.timeout_s = 0.3});
+    // As arithmetic that goes on meanwhile; it may be all ranks' and so nobody carries the sum on.
+    std::this_thread::sleep_for(std::chrono::milliseconds(500 + 100 * world.rank()));
+    work.wait();
+    EXPECT_TRUE(at::equal(bucket, at::full({1 << 20}, 2.0)));
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Registry, EveryBackend,
                          testing::Combine(testing::ValuesIn(backends().names()), testing::Bool()),
                          [](const auto& info) { return name_of_way(info.param); });
