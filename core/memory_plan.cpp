@@ -5,6 +5,7 @@
 
 #include "core/models/decoder.hpp"
 #include "core/ops/ops.hpp"
+#include "core/tree_levels.hpp"
 
 namespace lora_dist {
 namespace {
@@ -92,6 +93,14 @@ int64_t largest_piece(const DecoderSpec& spec) {
   return largest;
 }
 
+/// Of the reducer's buckets: five with two levels of hosts, for four stages and the bucket that
+/// comes. A block that is larger than a bucket completes as many as it has at once.
+int64_t elements_under_way(const MemoryRequest& request) {
+  const int64_t num_blocks = request.spec.num_layers - request.lowest_adapted_layer;
+  const int64_t of_block = request.trainable_parameters / std::max<int64_t>(1, num_blocks);
+  return std::min(request.trainable_parameters, 5 * std::max(kBucketElements, of_block));
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(const MemoryRequest& request) {
@@ -106,8 +115,8 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   // piece.
   if (4.0 * static_cast<double>(p) > kLargestHole * micro_batch.freed_before_reduction())
     plan.adapter += 4 * p;
-  plan.adapter += request.compute_bytes * p;          // what products read
-  if (request.world_size > 1) plan.adapter += 8 * p;  // the exchange's rows
+  plan.adapter += request.compute_bytes * p;  // what products read
+  if (request.world_size > 1) plan.adapter += 4 * (p + elements_under_way(request));
   if (request.saves_checkpoints) plan.adapter += (4 + request.moment_bytes) * p;
   plan.optimizer = request.moment_bytes * p;
   plan.activations = micro_batch.peak();

@@ -163,6 +163,15 @@ StepWork step_work(const PlanRequest& request, int64_t trainable_parameters) {
                 .world_size = world_size_of(request),
                 .tokens = tokens * request.slots_per_step};
   for (double& flops : work.flops) flops *= static_cast<double>(tokens);
+  work.num_backward_units = request.spec.num_layers - lowest_adapted_layer(request);
+  const std::vector<Bucket> buckets = gradient_buckets(trainable_parameters, work.world_size);
+  if (!buckets.empty()) {
+    const auto share = [&](const Bucket& bucket) {
+      return static_cast<double>(bucket.size()) / static_cast<double>(trainable_parameters);
+    };
+    work.first_bucket = share(buckets.front());
+    work.last_bucket = share(buckets.back());
+  }
   std::vector<SentBytes> sums;  // [rank]
   for (int rank = 0; rank < work.world_size; ++rank)
     sums.push_back(sums_of_a_step(request, rank, trainable_parameters));

@@ -35,6 +35,18 @@ double gather_seconds(const LinkBytes& bytes, const MeasuredRates& rates) {
                   seconds(bytes.of_host, rates.network_bytes_per_s));
 }
 
+/// Of a backward pass: what its gathers leave to the sums.
+double free_seconds_of_backward(const StepWork& work, const MeasuredRates& rates) {
+  double free_s = 0;
+  const auto num_backward = static_cast<size_t>(work.num_backward_units);
+  for (size_t unit = work.flops.size() - num_backward; unit < work.flops.size(); ++unit) {
+    const double gather_s =
+        unit < work.gathers.size() ? gather_seconds(work.gathers[unit], rates) : 0;
+    free_s += std::max(0.0, work.flops[unit] / rates.flops_per_s - gather_s);
+  }
+  return free_s;
+}
+
 }  // namespace
 
 std::vector<double> flops_of_token(const FlopsRequest& request) {
@@ -93,6 +105,10 @@ std::optional<StepTime> step_time(const StepWork& work, const MeasuredRates& rat
   // Inside the hosts first, then across: one after the other.
   time.sums_s = seconds(work.sums.of_rank, rates.link_bytes_per_s) +
                 seconds(work.sums.of_host, rates.network_bytes_per_s);
+  // Buckets follow each other without a gap from the first one on, or the last one is alone.
+  time.exposed_sums_s =
+      std::max(work.last_bucket * time.sums_s,
+               time.sums_s - (1 - work.first_bucket) * free_seconds_of_backward(work, rates));
   time.waiting_s = time.compute_s * rates.step_deviation * mean_of_largest(work.world_size);
   return time;
 }

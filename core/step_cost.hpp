@@ -5,8 +5,9 @@
 // and 5 s d_q backward in a block; an adapter parameter 6. Elementwise work, optimizer and data
 // count as none: a rate that was measured over whole steps contains them.
 //
-// Overlap as the code has it: the gather of a unit hides behind the unit that runs before it, the
-// sum of the gradients behind nothing. Latencies are left out.
+// Overlap as the code has it: the gather of a unit hides behind the unit that runs before it; a
+// bucket of the gradients (tree_levels.hpp) behind what is left of the last backward pass, where
+// that gathers nothing. The last bucket hides behind nothing. Latencies are left out.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +42,9 @@ struct StepWork {
   std::vector<double> flops = {};       // [unit of a pass] of a micro-batch
   std::vector<LinkBytes> gathers = {};  // [unit of a pass]; empty where nothing is gathered
   LinkBytes sums = {};                  // of gradients and losses
+  int64_t num_backward_units = 0;       // of a pass, its last ones
+  // Shares of the gradient: the bucket that is final first, and the one that is final last.
+  double first_bucket = 1, last_bucket = 1;
   int world_size = 1;
   int64_t tokens = 0;  // of all ranks
 
@@ -60,9 +64,10 @@ struct StepTime {
   double compute_s = 0;
   double gather_s = 0;          // of all gathers
   double exposed_gather_s = 0;  // of these, what hides behind nothing
-  double sums_s = 0;
-  double waiting_s = 0;  // for the slowest rank
-  double step_s() const { return compute_s + exposed_gather_s + sums_s + waiting_s; }
+  double sums_s = 0;            // of all sums
+  double exposed_sums_s = 0;    // of these, what goes on when the backward pass has ended
+  double waiting_s = 0;         // for the slowest rank
+  double step_s() const { return compute_s + exposed_gather_s + exposed_sums_s + waiting_s; }
   /// Of the time of one rank that waits for nobody: 1 where nothing is exposed.
   double efficiency() const { return compute_s / step_s(); }
 };

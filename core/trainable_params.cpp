@@ -36,12 +36,14 @@ at::Tensor TrainableParams::view(size_t index) const {
 
 at::Tensor TrainableParams::gradient_view(size_t index) const {
   const Entry& entry = entries_[index];
+  LD_CHECK(entry.end() <= gradient_end_, "this gradient is being summed already: " + entry.name);
   return gradient_.narrow(0, entry.offset, entry.num_elements).view(entry.shape);
 }
 
 at::Tensor TrainableParams::take_gradient() {
   at::Tensor taken = gradient_;
   gradient_ = at::zeros_like(flat_);
+  gradient_end_ = num_elements_;
   return taken;
 }
 

@@ -4,6 +4,7 @@
 // the run's device.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ class TrainableParams {
     std::vector<int64_t> shape;
     int64_t offset = 0;  // elements from the start of the flat buffer
     int64_t num_elements = 0;
+    int64_t end() const { return offset + num_elements; }
   };
 
   /// Adds a tensor before allocate(); returns its index.
@@ -35,6 +37,9 @@ class TrainableParams {
   at::Tensor view(size_t index) const;
   at::Tensor gradient_view(size_t index) const;
 
+  /// Nobody writes to the gradient from this element on: it is being summed. A view that reaches
+  /// there is our own bug until take_gradient().
+  void close_gradient(int64_t first_final_element) { gradient_end_ = first_final_element; }
   /// The gradient of the slot that just ran; the buffer starts again at zero.
   at::Tensor take_gradient();
 
@@ -48,6 +53,7 @@ class TrainableParams {
   std::vector<Entry> entries_;
   int64_t num_elements_ = 0;
   at::Tensor flat_, gradient_;
+  int64_t gradient_end_ = std::numeric_limits<int64_t>::max();  // of what may be written
 };
 
 /// SHA-256 over trainable tensors in name order, as `run.json` records it (design 1.4).

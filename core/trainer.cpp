@@ -101,17 +101,13 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
   std::vector<double> losses(plan.slots.size(), 0.0);
 
   parts_.reducer.begin_step(static_cast<int64_t>(plan.slots.size()));
-  for (const Slot& slot : plan.slots_of(parts_.world.rank(), parts_.world.world_size())) {
+  const auto slots = plan.slots_of(parts_.world.rank(), parts_.world.world_size());
+  for (size_t round = 0; round < slots.size(); ++round) {
     const Stopwatch data_clock;
-    const Batch batch = parts_.stream.read(plan, slot);
+    const Batch batch = parts_.stream.read(plan, slots[round]);
     data_time_s += data_clock.seconds();
-    const PassContext pass{.training = true,
-                           .seed = static_cast<uint64_t>(options_.seed),
-                           .step = static_cast<uint32_t>(plan.step),
-                           .slot = static_cast<uint32_t>(slot.index)};
-    losses[slot.index] =
-        parts_.task.forward_backward(batch, pass);  // the gradient of a *sum* of losses
-    parts_.reducer.add(slot.index, parts_.adapter.params().take_gradient());
+    losses[slots[round].index] = run_slot(slots[round], batch, plan.step,
+                                          /*in_last_round=*/round + 1 == num_rounds(plan));
   }
   accompany_others(plan, /*with_gradients=*/true);
   at::Tensor gradient = parts_.reducer.finalize();
@@ -147,6 +143,29 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
           .memory_gib = peak_memory_gib()};
 }
 
+// In the last round the sum goes on behind the backward pass. All ranks do so in the same round,
+// with or without a slot: their collectives come in one order.
+double Trainer::run_slot(const Slot& slot, const Batch& batch, int64_t step, bool in_last_round) {
+  TrainableParams& params = parts_.adapter.params();
+  const PassContext pass{.training = true,
+                         .seed = static_cast<uint64_t>(options_.seed),
+                         .step = static_cast<uint32_t>(step),
+                         .slot = static_cast<uint32_t>(slot.index)};
+  if (!in_last_round) {
+    const double loss =
+        parts_.task.forward_backward(batch, pass, {});  // the gradient of a *sum* of losses
+    parts_.reducer.add(slot.index, params.take_gradient());
+    return loss;
+  }
+  parts_.reducer.add_last(slot.index, params.gradient());
+  const double loss = parts_.task.forward_backward(batch, pass, [&](int64_t first_final_element) {
+    params.close_gradient(first_final_element);
+    parts_.reducer.advance(first_final_element);
+  });
+  params.take_gradient();  // the reducer has it
+  return loss;
+}
+
 // Exact in any order of addition between ranks: each place is nonzero on one rank only. The place
 // behind the losses counts the ranks that were asked to stop, so all of them stop after the same
 // step.
@@ -174,11 +193,18 @@ void Trainer::require_finite(const StepPlan& plan, double loss, double grad_norm
 }
 
 void Trainer::accompany_others(const StepPlan& plan, bool with_gradients) {
-  const int world_size = parts_.world.world_size();
-  const size_t rounds = plan.slots_of(/*rank=*/0, world_size).size();  // no rank has more
-  for (size_t round = plan.slots_of(parts_.world.rank(), world_size).size(); round < rounds;
-       ++round)
-    parts_.task.accompany(with_gradients);
+  const size_t rounds = num_rounds(plan);
+  for (size_t round = plan.slots_of(parts_.world.rank(), parts_.world.world_size()).size();
+       round < rounds; ++round) {
+    GradientProgress progress;
+    if (with_gradients && round + 1 == rounds)
+      progress = [this](int64_t first_final) { parts_.reducer.advance(first_final); };
+    parts_.task.accompany(with_gradients, progress);
+  }
+}
+
+size_t Trainer::num_rounds(const StepPlan& plan) const {
+  return plan.slots_of(/*rank=*/0, parts_.world.world_size()).size();  // no rank has more
 }
 
 void Trainer::check_replicas() {

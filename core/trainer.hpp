@@ -67,8 +67,11 @@ class Trainer {
 
  private:
   StepMetrics train_step(const StepPlan& plan);
+  /// One slot of this rank, its gradient to the reducer. Returns its loss.
+  double run_slot(const Slot& slot, const Batch& batch, int64_t step, bool in_last_round);
   /// The rounds of a step in which other ranks have a slot and this one does not.
   void accompany_others(const StepPlan& plan, bool with_gradients);
+  size_t num_rounds(const StepPlan& plan) const;
   void check_replicas();
   void evaluate(const StepPlan& plan);
   void save(const StepPlan& plan);

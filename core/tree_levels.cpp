@@ -1,5 +1,6 @@
 #include "core/tree_levels.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -47,12 +48,29 @@ std::vector<TreeLevel> tree_levels(const HostLayout& layout, int rank, int64_t n
   return {inside, across};
 }
 
-SentBytes tree_bytes(const HostLayout& layout, int rank, int64_t num_slots, int64_t num_elements) {
+std::vector<Bucket> gradient_buckets(int64_t num_elements, int world_size,
+                                     int64_t bucket_elements) {
+  const int64_t size = std::max<int64_t>(1, bucket_elements / world_size) * world_size;
+  std::vector<Bucket> buckets;
+  for (int64_t end = num_elements; end > 0; end -= size)
+    buckets.push_back({std::max<int64_t>(0, end - size), end});
+  return buckets;
+}
+
+SentBytes tree_bytes(const HostLayout& layout, int rank, int64_t num_slots, int64_t num_elements,
+                     int64_t bucket_elements) {
+  const std::vector<Bucket> buckets =
+      gradient_buckets(num_elements, static_cast<int>(layout.host_of.size()), bucket_elements);
+  std::vector<int64_t> sizes;  // [bucket] at this level
+  for (const Bucket& bucket : buckets) sizes.push_back(bucket.size());
   SentBytes sent;
   for (const TreeLevel& level : tree_levels(layout, rank, num_slots)) {
     const int size = static_cast<int>(level.members.size());
-    num_elements = chunk_elements(num_elements, size);  // of the next level too
-    const int64_t chunk_bytes = 4 * num_elements;
+    int64_t chunk_bytes = 0;  // of all buckets
+    for (int64_t& elements : sizes) {
+      elements = chunk_elements(elements, size);  // of the next level too
+      chunk_bytes += 4 * elements;
+    }
     const auto num_partials = static_cast<int64_t>(partial_nodes(level.ranges[level.own]).size());
     for (const int member : level.members)
       add_sent(sent, layout, rank, member, num_partials * chunk_bytes);

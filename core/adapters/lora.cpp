@@ -87,6 +87,15 @@ class LoraBranch final : public AdapterBranch {
     if (need_dx) ops::add_product_transposed(dx_NI, g_NS, a_SI_);
   }
 
+  int64_t end_of_gradients() const override {
+    int64_t end = 0;
+    for (const Part& part : parts_) {
+      end = std::max(
+          {end, params_.entries()[part.a_index].end(), params_.entries()[part.b_index].end()});
+    }
+    return end;
+  }
+
   bool sits_on(size_t l) const override {
     return std::any_of(parts_.begin(), parts_.end(),
                        [&](const Part& part) { return part.layer == l; });

@@ -183,7 +183,8 @@ at::Tensor Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& lab
   return sum;
 }
 
-double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
+double Decoder::forward_backward(const Batch& batch, const PassContext& pass,
+                                 const GradientProgress& progress) {
   const BatchLayout layout = layout_of(batch);
   const BlockContext context = context_of(batch, layout, pass);
   const int64_t lowest = lowest_learning_layer();
@@ -204,9 +205,11 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass) {
   weights.enter_next_unit();
   const at::Tensor loss = head_loss(hidden_ND, batch.labels_BT, &dhidden_ND);
   hidden_ND.reset();
+  const std::vector<int64_t> final_from = first_final_elements();
   for (int64_t layer = spec_.num_layers - 1; layer >= lowest; --layer) {
     weights.enter_next_unit();
     blocks_[layer].backward(dhidden_ND, context, saved[layer], /*need_dx=*/layer > lowest);
+    if (progress) progress(final_from[layer]);
   }
   return loss.item<double>();  // a GPU is waited for here, with the whole micro-batch before it
 }
@@ -225,17 +228,32 @@ double Decoder::loss(const Batch& batch) {
   return head_loss(hidden_ND, batch.labels_BT, nullptr).item<double>();
 }
 
-void Decoder::accompany(bool with_gradients) {
-  const std::vector<size_t> units =
-      units_of_pass(spec_, with_gradients ? lowest_learning_layer() : spec_.num_layers);
-  WeightPass weights(weights_, units);
-  for (size_t i = 0; i < units.size(); ++i) weights.enter_next_unit();
+void Decoder::accompany(bool with_gradients, const GradientProgress& progress) {
+  const int64_t lowest = with_gradients ? lowest_learning_layer() : spec_.num_layers;
+  WeightPass weights(weights_, units_of_pass(spec_, lowest));
+  const int64_t units_of_forward = 1 + spec_.num_layers + 1;  // with embedding and head
+  for (int64_t unit = 0; unit < units_of_forward; ++unit) weights.enter_next_unit();
+  const std::vector<int64_t> final_from = first_final_elements();
+  for (int64_t layer = spec_.num_layers - 1; layer >= lowest; --layer) {
+    weights.enter_next_unit();
+    if (progress) progress(final_from[layer]);
+  }
 }
 
 int64_t Decoder::lowest_learning_layer() {
   int64_t lowest = 0;
   while (lowest < spec_.num_layers && !blocks_[lowest].has_adapter()) ++lowest;
   return lowest;
+}
+
+std::vector<int64_t> Decoder::first_final_elements() {
+  std::vector<int64_t> first_final;
+  int64_t end = 0;
+  for (DecoderBlock& block : blocks_) {
+    first_final.push_back(end);
+    end = std::max(end, block.end_of_gradients());
+  }
+  return first_final;
 }
 
 KvCache Decoder::make_cache() const {

@@ -39,13 +39,15 @@ class Decoder {
   std::vector<LinearGroup*> linear_groups();
 
   /// Sum of the token losses of a micro-batch, in fp64; adapter gradients of that sum are added to
-  /// their buffers.
-  double forward_backward(const Batch& batch, const PassContext& pass);
+  /// their buffers. `progress`, if any, is called behind the backward of every block.
+  double forward_backward(const Batch& batch, const PassContext& pass,
+                          const GradientProgress& progress = {});
   /// The same sum without gradients or dropout.
   double loss(const Batch& batch);
   /// The weights' pass of forward_backward() (if `with_gradients`) or of loss(), nothing computed:
   /// for a rank that has no micro-batch while ranks that share a sharded base with it have one.
-  void accompany(bool with_gradients);
+  /// `progress` is called as there.
+  void accompany(bool with_gradients, const GradientProgress& progress = {});
   /// fp32 logits (T, V) of one sequence, or of its last token only; continues after what `cache`
   /// holds.
   at::Tensor logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only);
@@ -55,6 +57,9 @@ class Decoder {
   // Of the layers with an adapter; num_layers without any. Below it nothing learns: nothing is kept
   // there and no gradient goes there.
   int64_t lowest_learning_layer();
+  /// [layer] Where the flat gradient is final from when this layer's backward is done: behind all
+  /// that belongs to the layers below.
+  std::vector<int64_t> first_final_elements();
   at::Tensor embed(const at::Tensor& tokens_N) const;
   ops::Rotation rotation(int64_t first_position, int64_t tokens);
   struct BatchLayout {

@@ -88,6 +88,12 @@ bool DecoderBlock::has_adapter() {
                      [](LinearGroup* group) { return group->has_adapter(); });
 }
 
+int64_t DecoderBlock::end_of_gradients() {
+  int64_t end = 0;
+  for (const LinearGroup* group : linear_groups()) end = std::max(end, group->end_of_gradients());
+  return end;
+}
+
 at::Tensor DecoderBlock::normed(const Norm& norm, const at::Tensor& x, at::Tensor& inv_rms) const {
   return ops::rms_norm(x, norm.weight, spec_.norm_offset, spec_.rms_norm_eps, inv_rms);
 }

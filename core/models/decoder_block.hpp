@@ -56,6 +56,8 @@ class DecoderBlock {
   /// In the order of the forward pass.
   std::vector<LinearGroup*> linear_groups();
   bool has_adapter();
+  /// Where the gradients of this block's adapters end in the flat buffer; 0 without any.
+  int64_t end_of_gradients();
 
   /// Returns the block's output. `saved` receives what backward() needs; null for inference. With
   /// `cache`, keys and values are appended to it and attention sees all of them.

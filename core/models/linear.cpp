@@ -23,6 +23,12 @@ bool LinearGroup::has_adapter_on(size_t l) const {
                      [&](const AdapterBranch* branch) { return branch->sits_on(l); });
 }
 
+int64_t LinearGroup::end_of_gradients() const {
+  int64_t end = 0;
+  for (const AdapterBranch* branch : branches_) end = std::max(end, branch->end_of_gradients());
+  return end;
+}
+
 std::vector<at::Tensor> LinearGroup::forward(const at::Tensor& x_NI,
                                              const PassContext& pass) const {
   std::vector<at::Tensor> outputs;

@@ -3,6 +3,7 @@
 // Shapes: N rows, I in features, O_l out features of layer l of the group.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,10 @@ struct PassContext {
   uint32_t step = 0;
   uint32_t slot = 0;
 };
+
+/// Called during a backward pass, at the same places of it on every rank: gradients of the flat
+/// buffer are final from this element on.
+using GradientProgress = std::function<void(int64_t first_final_element)>;
 
 /// One frozen layer.
 class Linear {
@@ -67,6 +72,8 @@ class AdapterBranch {
   /// then).
   virtual void backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy,
                         at::Tensor& dx_NI, bool need_dx, const PassContext& pass) = 0;
+  /// Where its own gradients end in the flat buffer of its adapter, in elements.
+  virtual int64_t end_of_gradients() const = 0;
   virtual bool sits_on(size_t l) const = 0;
   /// Adds to delta_OI (fp32) what merging adds to the weight of layer `l`.
   virtual void add_merged_delta(size_t l, at::Tensor delta_OI) const = 0;
@@ -85,6 +92,8 @@ class LinearGroup {
   void attach(AdapterBranch* branch) { branches_.push_back(branch); }
   bool has_adapter() const { return !branches_.empty(); }
   bool has_adapter_on(size_t l) const;
+  /// Of its adapters; 0 without any.
+  int64_t end_of_gradients() const;
   /// Sum of the deltas of all adapters to layer `l` (O, I), fp32.
   at::Tensor merged_delta(size_t l) const;
 

@@ -6,11 +6,14 @@ namespace {
 class TextGeneration final : public Task {
  public:
   explicit TextGeneration(Decoder& model) : model_(model) {}
-  double forward_backward(const Batch& batch, const PassContext& pass) override {
-    return model_.forward_backward(batch, pass);
+  double forward_backward(const Batch& batch, const PassContext& pass,
+                          const GradientProgress& progress) override {
+    return model_.forward_backward(batch, pass, progress);
   }
   double loss(const Batch& batch) override { return model_.loss(batch); }
-  void accompany(bool with_gradients) override { model_.accompany(with_gradients); }
+  void accompany(bool with_gradients, const GradientProgress& progress) override {
+    model_.accompany(with_gradients, progress);
+  }
 
  private:
   Decoder& model_;

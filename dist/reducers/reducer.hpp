@@ -8,6 +8,7 @@
 #include "core/communicator.hpp"
 #include "core/gradient_reducer.hpp"
 #include "core/registry.hpp"
+#include "core/tree_levels.hpp"
 
 namespace lora_dist {
 
@@ -15,6 +16,7 @@ struct ReducerArgs {
   Communicator& world;
   int64_t num_elements = 0;      // of the flat gradient
   at::Device device = at::kCPU;  // where gradients come from and sums go
+  int64_t bucket_elements = kBucketElements;
 };
 /// Ranks   making one is a collective, and so is every use of it.
 using ReducerFactory = std::function<std::unique_ptr<GradientReducer>(const ReducerArgs&)>;

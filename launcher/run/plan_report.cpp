@@ -6,8 +6,8 @@ namespace lora_dist {
 namespace {
 
 constexpr const char* kAssumptions =
-    "a gather hides behind the unit that runs before it, the sum of the gradients behind nothing; "
-    "no latencies";
+    "a gather hides behind the unit that runs before it, the sum of the gradients behind the "
+    "backward pass except for its last bucket; no latencies";
 
 const char* whose_weights(const Fit& fit) {
   if (is_gathered(fit.setting.sharding)) return "this rank's slice, two units gathered";
@@ -85,7 +85,9 @@ void add_time(Lines& lines, const PlanReport& report) {
   if (time->gather_s > 0)
     parts += fmt::format(", waiting for gathers {} (of {})", seconds_text(time->exposed_gather_s),
                          seconds_text(time->gather_s));
-  if (time->sums_s > 0) parts += ", summing gradients " + seconds_text(time->sums_s);
+  if (time->sums_s > 0)
+    parts += fmt::format(", summing gradients {} (of {})", seconds_text(time->exposed_sums_s),
+                         seconds_text(time->sums_s));
   if (time->waiting_s > 0) parts += ", for the slowest rank " + seconds_text(time->waiting_s);
   lines.add("model", fmt::format("{} per step: {}", seconds_text(time->step_s()), parts));
   const double tokens_per_s = static_cast<double>(work.tokens) / time->step_s();
@@ -114,6 +116,7 @@ nlohmann::ordered_json model_json(const StepWork& work, const StepTime& time) {
           {"gather_s", time.gather_s},
           {"exposed_gather_s", time.exposed_gather_s},
           {"sums_s", time.sums_s},
+          {"exposed_sums_s", time.exposed_sums_s},
           {"waiting_s", time.waiting_s},
           {"step_s", time.step_s()},
           {"efficiency", time.efficiency()},

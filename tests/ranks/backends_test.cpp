@@ -105,6 +105,23 @@ TEST_P(EveryBackend, ReducesToTheBitsOfOneRank) {
   const SlotRange range = deal_slots(num_slots, world_->rank(), world_->world_size());
   for (int64_t slot = range.first; slot < range.end; ++slot) reducer->add(slot, gradient(slot));
   EXPECT_TRUE(at::equal(reducer->finalize(), expected));
+
+  // The same in buckets, while the last slots' gradients are written; ranks are not equally fast.
+  const auto bucketed = reducers().at("tree")(
+      {.world = *world_, .num_elements = num_elements, .bucket_elements = 100});
+  bucketed->begin_step(num_slots);
+  const at::Tensor last = at::zeros({num_elements});
+  for (int64_t slot = range.first; slot + 1 < range.end; ++slot)
+    bucketed->add(slot, gradient(slot));
+  if (range.size() > 0) bucketed->add_last(range.end - 1, last);
+  for (const int64_t first : {950, 901, 640, 300, 100, 50, 0}) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(world_->rank()));
+    if (range.size() > 0)
+      last.narrow(0, first, num_elements - first)
+          .copy_(gradient(range.end - 1).narrow(0, first, num_elements - first));
+    bucketed->advance(first);
+  }
+  EXPECT_TRUE(at::equal(bucketed->finalize(), expected));
 }
 
 // Run by CTest on its own, two processes and this one case: afterwards a rank can only leave, as

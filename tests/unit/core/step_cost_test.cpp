@@ -99,6 +99,29 @@ TEST(StepCost, HidesAGatherBehindTheUnitBeforeIt) {
   EXPECT_DOUBLE_EQ(time->efficiency(), 12 / (12 + 5 + 3.2));
 }
 
+TEST(StepCost, HidesBucketsBehindTheRestOfTheBackwardPass) {
+  // A backward pass of 2 + 2 s; 20 s of sums in buckets of 30, 30, 30 and 10 %. The first is final
+  // after 0.3 of the pass, so what follows has 2.8 s of it.
+  StepWork work{.num_micro_batches = 2,
+                .flops = {0, 4e12, 1e12, 2e12, 2e12},
+                .sums = {20'000'000'000, 0},
+                .num_backward_units = 2,
+                .first_bucket = 0.3,
+                .last_bucket = 0.1,
+                .world_size = 2};
+  const MeasuredRates slow{.flops_per_s = 1e12, .link_bytes_per_s = 1e9},
+      fast{.flops_per_s = 1e12, .link_bytes_per_s = 10e9};
+  EXPECT_DOUBLE_EQ(step_time(work, slow)->sums_s, 20);
+  EXPECT_DOUBLE_EQ(step_time(work, slow)->exposed_sums_s, 20 - 2.8);
+  EXPECT_DOUBLE_EQ(step_time(work, fast)->exposed_sums_s, 0.1 * 2) << "the last bucket alone";
+  EXPECT_DOUBLE_EQ(step_time(work, fast)->step_s(), 18 + 0.2);
+  // Gathers of 1.5 s in each half of the pass leave 1 s of it.
+  work.gathers = {{0, 0}, {0, 0}, {0, 0}, {1'500'000'000, 0}, {1'500'000'000, 0}};
+  EXPECT_DOUBLE_EQ(step_time(work, slow)->exposed_sums_s, 20 - 0.7);
+  work.first_bucket = work.last_bucket = 1;
+  EXPECT_DOUBLE_EQ(step_time(work, fast)->exposed_sums_s, 2) << "a small adapter is one bucket";
+}
+
 TEST(StepCost, SaysNoTimeWhereARateThatItTakesIsMissing) {
   StepWork work = work_of_two_micro_batches();
   EXPECT_EQ(missing_rates(work, {}),

@@ -21,7 +21,8 @@ namespace {
 class LinearTask final : public Task {
  public:
   explicit LinearTask(TrainableParams& params) : params_(params) {}
-  double forward_backward(const Batch& batch, const PassContext& pass) override {
+  double forward_backward(const Batch& batch, const PassContext& pass,
+                          const GradientProgress&) override {
     slots_seen.push_back(pass.slot);
     const double x = value(batch) * static_cast<double>(batch.num_labels);
     params_.gradient().add_(at::tensor({x, 2 * x}).to(at::kFloat));

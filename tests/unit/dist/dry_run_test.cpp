@@ -65,7 +65,7 @@ std::vector<Batch> batches(int64_t count) {
 
 /// Everything of one rank, wired as a run is.
 struct DryRank {
-  DryRank(int rank, int num_hosts, Sharding sharding)
+  DryRank(int rank, int num_hosts, Sharding sharding, const AdapterConfig& config = {})
       : world(rank, names_of_hosts(num_hosts),
               [=](std::string_view name) { return group_of(rank, num_hosts, name); }) {
     if (sharding == Sharding::hybrid) host = world.split(rank / kRanksPerHost, {.name = "host"});
@@ -74,7 +74,7 @@ struct DryRank {
     decoder = std::make_unique<Decoder>(spec, cut ? *cut : files, DecoderOptions{});
     adapter =
         adapters().at("lora")({.groups = decoder->linear_groups(),
-                               .config = {},
+                               .config = config,
                                .targets = modules_of_every_block(spec, {"q_proj", "v_proj"})});
     adapter->initialize(1);
     adapter->attach(1);
@@ -110,11 +110,13 @@ struct DryRank {
   std::unique_ptr<Optimizer> optimizer;
 };
 
-RunPlan plan_of(int rank, int num_hosts, Sharding sharding, int64_t num_slots) {
+RunPlan plan_of(int rank, int num_hosts, Sharding sharding, int64_t num_slots,
+                const AdapterConfig& config = {}) {
   const DecoderSpec spec = paper_llama(kShape);
   const PaperWeights files(spec);
   return plan_run({.spec = spec,
                    .targets = modules_of_every_block(spec, {"q_proj", "v_proj"}),
+                   .adapter = config,
                    .batch_size = 1,
                    .tokens = 16,
                    .base = files,
@@ -169,6 +171,23 @@ TEST(DryRun, SendsTheBytesOfThePlanAt64And1024Ranks) {
         }
       }
     }
+  }
+}
+
+TEST(DryRun, SendsTheBytesOfThePlanInBuckets) {
+  AdapterConfig config;
+  config.lora_rank = 1700;
+  const int64_t num_parameters = 3 * 1700 * ((256 + 256) + (256 + 128));
+  ASSERT_EQ(gradient_buckets(num_parameters, 64).size(), 3u);
+  for (const Sharding sharding : {Sharding::shared, Sharding::full}) {
+    const StepMetrics step = DryRank(/*rank=*/7, /*num_hosts=*/8, sharding, config).step(96);
+    const RunPlan plan = plan_of(7, 8, sharding, 96, config);
+    EXPECT_EQ(plan.trainable_parameters, num_parameters);
+    expect_within_a_percent(step.comm_bytes, static_cast<double>(plan.comm_bytes_per_step),
+                            sharding_name(sharding));
+    expect_within_a_percent(step.comm_bytes_inter_node,
+                            static_cast<double>(plan.comm_bytes_inter_node_per_step),
+                            sharding_name(sharding));
   }
 }
 

@@ -45,6 +45,64 @@ at::Tensor reduce(std::string_view name, int world_size, int64_t num_slots, int6
   return sums[0];
 }
 
+/// How a backward pass of the last round goes on: where the gradient is final, call by call.
+using Progress = std::vector<int64_t>;
+
+/// The same sum with buckets of about `bucket_elements`, begun while the last slot's gradient is
+/// written from its end towards its start. A rank without a slot in the last round only keeps step.
+at::Tensor reduce_beside_backward(std::string_view name, int world_size, int64_t num_slots,
+                                  int64_t num_elements, int64_t bucket_elements,
+                                  const Progress& progress,
+                                  const std::vector<std::string>& hosts = {}) {
+  std::vector<at::Tensor> sums(world_size);
+  const auto one_step = [&](Communicator& world, GradientReducer& reducer) {
+    const int64_t rounds = deal_slots(num_slots, 0, world_size).size();
+    const SlotRange range = deal_slots(num_slots, world.rank(), world_size);
+    reducer.begin_step(num_slots);
+    at::Tensor written, unfinished;
+    for (int64_t slot = range.first; slot < range.end; ++slot) {
+      if (slot - range.first + 1 < rounds) {
+        reducer.add(slot, slot_gradient(slot, num_elements));
+        continue;
+      }
+      written = slot_gradient(slot, num_elements);
+      unfinished = at::full({num_elements}, NAN);
+      reducer.add_last(slot, unfinished);
+    }
+    int64_t end = num_elements;
+    const auto write_from = [&](int64_t first) {
+      if (unfinished.defined())
+        unfinished.narrow(0, first, end - first).copy_(written.narrow(0, first, end - first));
+      end = first;
+    };
+    for (const int64_t first_final : progress) {
+      write_from(first_final);
+      reducer.advance(first_final);
+    }
+    write_from(0);
+    sums[world.rank()] = reducer.finalize().clone();
+  };
+  run_ranks(
+      world_size,
+      [&](Communicator& world) {
+        const auto reducer = reducers().at(name)(
+            {.world = world, .num_elements = num_elements, .bucket_elements = bucket_elements});
+        for (int step = 0; step < 2; ++step) one_step(world, *reducer);
+      },
+      {.hosts = hosts});
+  for (const at::Tensor& sum : sums) EXPECT_TRUE(at::equal(sum, sums[0])) << "ranks differ";
+  return sums[0];
+}
+
+/// Evenly; raggedly, with calls that complete nothing, some or many buckets; to the middle only;
+/// never.
+const std::vector<Progress> kProgresses = {
+    {900, 800, 700, 600, 500, 400, 300, 200, 100, 0},
+    {1003, 1000, 999, 998, 640, 640, 639, 100, 99, 98, 3, 0},
+    {700, 501},
+    {},
+};
+
 class EveryReducer : public testing::TestWithParam<std::string_view> {};
 
 TEST_P(EveryReducer, AddsEverySlotOnceWhenARankWasDealtNone) {
@@ -69,6 +127,19 @@ TEST_P(EveryReducer, TakesGradientsSmallerThanTheWorld) {
   for (const int64_t num_elements : {0, 1, 3}) {
     const at::Tensor sum = reduce(GetParam(), /*world_size=*/5, /*num_slots=*/5, num_elements);
     EXPECT_EQ(sum.numel(), num_elements);
+  }
+}
+
+TEST_P(EveryReducer, SumsWhatIsFinalWhileTheRestIsWritten) {
+  for (const int world_size : kWorldSizes) {
+    for (const int64_t num_slots : {1, 3, 8}) {
+      const at::Tensor at_the_end = reduce(GetParam(), world_size, num_slots, 1003);
+      for (const Progress& progress : kProgresses)
+        EXPECT_TRUE(
+            at::equal(reduce_beside_backward(GetParam(), world_size, num_slots, 1003, 64, progress),
+                      at_the_end))
+            << num_slots << " slots on " << world_size << " ranks";
+    }
   }
 }
 
@@ -132,25 +203,79 @@ TEST(TreeReducer, GivesTheSameBitsOverAnyHosts) {
   }
 }
 
+TEST(TreeReducer, GivesTheSameBitsWhateverTheBucketsAndTheProgress) {
+  for (const int64_t num_slots : {1, 3, 13}) {
+    const at::Tensor alone = reduce("tree", 1, num_slots, 1003);
+    for (const std::vector<std::string>& hosts : kHosts) {
+      for (const int64_t bucket_elements : {20, 100}) {
+        for (const Progress& progress : kProgresses)
+          EXPECT_TRUE(
+              at::equal(reduce_beside_backward("tree", static_cast<int>(hosts.size()), num_slots,
+                                               1003, bucket_elements, progress, hosts),
+                        alone))
+              << num_slots << " slots on hosts " << fmt::format("{}", fmt::join(hosts, " "))
+              << ", buckets of " << bucket_elements;
+      }
+    }
+  }
+}
+
+TEST(TreeReducer, SendsABucketAsSoonAsItIsFinal) {
+  // 1000 elements in buckets of 400: 600..999, 200..599, 0..199. Bytes of a scatter leave when it
+  // begins, those of the gather when the next bucket begins: half of a bucket each.
+  run_ranks(2, [](Communicator& world) {
+    const auto reducer =
+        reducers().at("tree")({.world = world, .num_elements = 1000, .bucket_elements = 400});
+    reducer->begin_step(2);
+    reducer->add_last(world.rank(), at::ones({1000}));
+    const auto sent = [&] { return world.traffic().bytes_same_host; };
+    reducer->advance(601);
+    EXPECT_EQ(sent(), 0) << "one element is still written";
+    reducer->advance(600);
+    EXPECT_EQ(sent(), 800);
+    reducer->advance(300);
+    EXPECT_EQ(sent(), 800) << "goes on with the next bucket only";
+    reducer->advance(200);
+    EXPECT_EQ(sent(), 800 + 800 + 800);
+    reducer->advance(0);
+    EXPECT_EQ(sent(), 800 + 800 + 800 + 400 + 800);
+    EXPECT_TRUE(at::equal(reducer->finalize(), at::full({1000}, 2.0)));
+    EXPECT_EQ(sent(), 2 * 1000 * 4 / 2);
+    EXPECT_EQ(world.traffic().collectives, 6);
+  });
+}
+
+TEST(GradientBuckets, AreCountedFromTheEndAndAMultipleOfTheRanks) {
+  EXPECT_EQ(gradient_buckets(1000, 2, 400),
+            (std::vector<Bucket>{{600, 1000}, {200, 600}, {0, 200}}));
+  EXPECT_EQ(gradient_buckets(1000, 3, 400),
+            (std::vector<Bucket>{{601, 1000}, {202, 601}, {0, 202}}));
+  EXPECT_EQ(gradient_buckets(8, 3, 1), (std::vector<Bucket>{{5, 8}, {2, 5}, {0, 2}}));
+  EXPECT_EQ(gradient_buckets(1000, 2), (std::vector<Bucket>{{0, 1000}}));
+  EXPECT_TRUE(gradient_buckets(0, 2).empty());
+}
+
 /// What one step sends, from every rank's own counters.
 std::vector<SentBytes> bytes_of_a_step(int num_slots, int64_t num_elements,
-                                       const std::vector<std::string>& hosts) {
+                                       const std::vector<std::string>& hosts,
+                                       int64_t bucket_elements = kBucketElements) {
   std::vector<SentBytes> sent(hosts.size());
-  run_ranks(static_cast<int>(hosts.size()),
-            [&](Communicator& world) {
-              const auto reducer =
-                  reducers().at("tree")({.world = world, .num_elements = num_elements});
-              const TrafficCounters before = world.traffic();
-              reducer->begin_step(num_slots);
-              const SlotRange range = deal_slots(num_slots, world.rank(), world.world_size());
-              for (int64_t slot = range.first; slot < range.end; ++slot)
-                reducer->add(slot, at::ones({num_elements}));
-              reducer->finalize();
-              const TrafficCounters after = world.traffic();
-              sent[world.rank()] = {after.bytes_same_host - before.bytes_same_host,
-                                    after.bytes_other_host - before.bytes_other_host};
-            },
-            {.hosts = hosts});
+  run_ranks(
+      static_cast<int>(hosts.size()),
+      [&](Communicator& world) {
+        const auto reducer = reducers().at("tree")(
+            {.world = world, .num_elements = num_elements, .bucket_elements = bucket_elements});
+        const TrafficCounters before = world.traffic();
+        reducer->begin_step(num_slots);
+        const SlotRange range = deal_slots(num_slots, world.rank(), world.world_size());
+        for (int64_t slot = range.first; slot < range.end; ++slot)
+          reducer->add(slot, at::ones({num_elements}));
+        reducer->finalize();
+        const TrafficCounters after = world.traffic();
+        sent[world.rank()] = {after.bytes_same_host - before.bytes_same_host,
+                              after.bytes_other_host - before.bytes_other_host};
+      },
+      {.hosts = hosts});
   return sent;
 }
 
@@ -175,11 +300,14 @@ TEST(TreeReducer, SendsOnlyThePartialSumsThatARankHas) {
 TEST(TreeReducer, SendsWhatThePlanSays) {
   for (const std::vector<std::string>& hosts : kHosts) {
     for (const int num_slots : {1, 5, 8, 12, 32}) {
-      const std::vector<SentBytes> sent = bytes_of_a_step(num_slots, 1003, hosts);
-      for (int rank = 0; rank < static_cast<int>(hosts.size()); ++rank) {
-        const SentBytes planned = tree_bytes(HostLayout::of(hosts), rank, num_slots, 1003);
-        EXPECT_EQ(sent[rank].same_host, planned.same_host);
-        EXPECT_EQ(sent[rank].other_host, planned.other_host);
+      for (const int64_t bucket : {kBucketElements, int64_t{100}}) {
+        const std::vector<SentBytes> sent = bytes_of_a_step(num_slots, 1003, hosts, bucket);
+        for (int rank = 0; rank < static_cast<int>(hosts.size()); ++rank) {
+          const SentBytes planned =
+              tree_bytes(HostLayout::of(hosts), rank, num_slots, 1003, bucket);
+          EXPECT_EQ(sent[rank].same_host, planned.same_host);
+          EXPECT_EQ(sent[rank].other_host, planned.other_host);
+        }
       }
     }
   }
