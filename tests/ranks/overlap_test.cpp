@@ -55,7 +55,7 @@ struct Wired {
       cut = make_sharded_weights(*files, decoder_units(spec, *files), communicator);
     decoder = std::make_unique<Decoder>(spec, cut ? *cut : *files, DecoderOptions{});
     adapter = adapters().at("lora")(
-        {.linears = decoder->linears(), .config = {}, .targets = setting.targets});
+        {.groups = decoder->linear_groups(), .config = {}, .targets = setting.targets});
     adapter->initialize(1);
     adapter->attach(1);
   }
