@@ -11,7 +11,7 @@ namespace lora_dist {
 namespace {
 
 // Of the freed activations, as seen in runs of bench/plan_memory.py: small blocks stay in between.
-constexpr double kLargestHole = 0.8;
+constexpr double kLargestHole = 0.9;
 
 /// Sizes of one micro-batch, in bytes.
 class MicroBatch {
