@@ -10,27 +10,21 @@ namespace {
 
 using kernels::table;
 
-// The rows of a product are those of all heads that share a key/value head: about this many.
-constexpr int64_t kProductRows = 256;
+// Query rows of a block. Fewer waste less beyond the diagonal, more make faster products.
+constexpr int64_t kBlockRows = 48;
 
-/// Query rows of a block. Fewer waste less beyond the diagonal, more make faster products.
-int64_t block_rows(int64_t group) {
-  return std::clamp<int64_t>(kProductRows / group / 32 * 32, 32, 128);
-}
-
-/// Query rows [row, row + rows) of each head and the keys that any of them sees.
+/// Query rows [row, row + rows) of a head and the keys that any of them sees.
 struct Block {
   int64_t row, rows;
   int64_t key, width;
   std::vector<int64_t> first, last;  // [i]: columns that row i sees, counted from `key`
 };
 
-/// Of one sequence, `rows` at a time; `starts` is [t], or null.
-std::vector<Block> blocks_of(int64_t tokens, int64_t keys, int64_t rows, int64_t window,
-                             const int64_t* starts) {
+/// Of one sequence; `starts` is [t], or null.
+std::vector<Block> blocks_of(int64_t tokens, int64_t keys, int64_t window, const int64_t* starts) {
   std::vector<Block> blocks;
-  for (int64_t row = 0; row < tokens; row += rows) {
-    Block block{.row = row, .rows = std::min(rows, tokens - row)};
+  for (int64_t row = 0; row < tokens; row += kBlockRows) {
+    Block block{.row = row, .rows = std::min(kBlockRows, tokens - row)};
     const int64_t position = keys - tokens + row;  // of the block's first row among the keys
     const auto first_key = [&](int64_t i) {
       const int64_t start = starts ? starts[row + i] : 0;
@@ -57,68 +51,71 @@ struct Layout {
 
   Layout(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH, const AttentionOptions& options)
       : group(q_BTNH.size(2) / k_BSKH.size(2)), head_dim(q_BTNH.size(3)) {
-    const int64_t tokens = q_BTNH.size(1), keys = k_BSKH.size(1), rows = block_rows(group);
+    const int64_t tokens = q_BTNH.size(1), keys = k_BSKH.size(1);
     LD_CHECK(!options.starts_BT.defined() || tokens == keys, "packed rows have no past");
     for (int64_t b = 0; b < q_BTNH.size(0); ++b) {
       const int64_t* starts = options.starts_BT.defined()
                                   ? options.starts_BT.const_data_ptr<int64_t>() + b * tokens
                                   : nullptr;
-      blocks.push_back(blocks_of(tokens, keys, rows, options.window, starts));
+      blocks.push_back(blocks_of(tokens, keys, options.window, starts));
       for (const Block& block : blocks.back())
         largest = std::max(largest, block.rows * block.width);
     }
   }
 };
 
-/// Room for a matrix of a block: (heads of the group * rows, columns), fp32.
-class Room {
- public:
-  Room(int64_t group, int64_t size)
-      : group_(group), buffer_(at::empty({group * size}, at::kFloat)) {}
+/// A matrix in fp32; a row's elements are `column` apart.
+struct Matrix {
+  float* data;
+  int64_t rows, columns;
+  int64_t row, column = 1;
 
-  at::Tensor of(const Block& block, int64_t columns) const {
-    const int64_t rows = group_ * block.rows;
-    return buffer_.narrow(0, 0, rows * columns).view({rows, columns});
+  Matrix rows_of(int64_t first, int64_t count) const {
+    return {data + first * row, count, columns, row, column};
   }
-
-  /// The block's rows of the group's heads, head by head.
-  at::Tensor filled(const at::Tensor& x_BTNH, int64_t sequence, int64_t kv_head,
-                    const Block& block) const {
-    at::Tensor rows = of(block, x_BTNH.size(3));
-    by_head(rows, block).copy_(place_of(x_BTNH, sequence, kv_head, block));
-    return rows;
+  Matrix columns_of(int64_t first, int64_t count) const {
+    return {data + first * column, rows, count, row, column};
   }
-
-  /// Puts them back.
-  void store(const at::Tensor& rows, const at::Tensor& x_BTNH, int64_t sequence, int64_t kv_head,
-             const Block& block) const {
-    place_of(x_BTNH, sequence, kv_head, block).copy_(by_head(rows, block));
-  }
-
- private:
-  at::Tensor by_head(const at::Tensor& rows, const Block& block) const {
-    return rows.view({group_, block.rows, -1});
-  }
-  at::Tensor place_of(const at::Tensor& x_BTNH, int64_t sequence, int64_t kv_head,
-                      const Block& block) const {
-    return x_BTNH.select(0, sequence)
-        .narrow(0, block.row, block.rows)
-        .narrow(1, kv_head * group_, group_)
-        .transpose(0, 1);
-  }
-
-  int64_t group_;
-  at::Tensor buffer_;
+  Matrix transposed() const { return {data, columns, rows, column, row}; }
 };
 
-/// One key/value head of one sequence as (tokens, head_dim) in fp32; a view where the storage is
-/// fp32.
-at::Tensor head_of(const at::Tensor& x_BSKH, int64_t sequence, int64_t kv_head) {
-  return x_BSKH.select(0, sequence).select(1, kv_head).to(at::kFloat);
+Matrix matrix_of(const at::Tensor& x) {
+  return {x.data_ptr<float>(), x.size(0), x.size(1), x.stride(0), x.stride(1)};
 }
 
-at::Tensor keys_of(const at::Tensor& x_SH, const Block& block) {
-  return x_SH.narrow(0, block.key, block.width);
+enum class Write { replace, add };
+
+/// c (+)= a b.
+void multiply(const Matrix& a, const Matrix& b, const Matrix& c, Write write = Write::replace) {
+  LD_CHECK((b.column == 1 || b.columns == 1) && (c.column == 1 || c.columns == 1),
+           "a small product reads and writes whole rows");
+  table().small_product({.m = c.rows,
+                         .n = c.columns,
+                         .k = a.columns,
+                         .a = a.data,
+                         .a_row = a.row,
+                         .a_col = a.column,
+                         .b = b.data,
+                         .b_row = b.row,
+                         .c = c.data,
+                         .c_row = c.row,
+                         .accumulate = write == Write::add});
+}
+
+/// One head of one sequence as (tokens, head_dim) in fp32; a view where that is how it is stored
+/// (a concatenation may lie in another order).
+at::Tensor head_of(const at::Tensor& x_BTNH, int64_t sequence, int64_t head) {
+  const at::Tensor x_TH = x_BTNH.select(0, sequence).select(1, head).to(at::kFloat);
+  return x_TH.stride(1) == 1 ? x_TH : x_TH.contiguous();
+}
+
+/// The same to write to; store_head() puts it where it belongs.
+at::Tensor room_for_head(const at::Tensor& x_BTNH, int64_t sequence, int64_t head) {
+  const at::Tensor place = x_BTNH.select(0, sequence).select(1, head);
+  return place.scalar_type() == at::kFloat ? place : at::empty(place.sizes(), at::kFloat);
+}
+void store_head(const at::Tensor& x_TH, const at::Tensor& x_BTNH, int64_t sequence, int64_t head) {
+  if (x_BTNH.scalar_type() != at::kFloat) x_BTNH.select(0, sequence).select(1, head).copy_(x_TH);
 }
 
 /// Calls body(sequence, kv_head) for all of them, spread over the threads.
@@ -141,22 +138,23 @@ AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
   const auto scale = static_cast<float>(options.scale);
   const auto softcap = static_cast<float>(options.softcap);
   for_each_kv_head(k_BSKH, [&](int64_t sequence, int64_t kv_head) {
-    const at::Tensor k_SH = head_of(k_BSKH, sequence, kv_head);
+    const at::Tensor k_HS = head_of(k_BSKH, sequence, kv_head).t().contiguous();
     const at::Tensor v_SH = head_of(v_BSKH, sequence, kv_head);
-    const int64_t size = block_rows(group) * layout.head_dim;
-    const Room weights_room(group, layout.largest), q_room(group, size), out_room(group, size);
-    float* log_sums = log_sum_BNT.data_ptr<float>() + (sequence * heads + kv_head * group) * tokens;
-    for (const Block& block : layout.blocks[sequence]) {
-      const at::Tensor q = q_room.filled(q_BTNH, sequence, kv_head, block);
-      at::Tensor weights = weights_room.of(block, block.width);
-      at::mm_out(weights, q, keys_of(k_SH, block).t());
-      for (int64_t head = 0; head < group; ++head)
-        table().attention_weights(weights.data_ptr<float>() + head * block.rows * block.width,
-                                  scale, softcap, block.first.data(), block.last.data(),
-                                  log_sums + head * tokens + block.row, block.rows, block.width);
-      at::Tensor out = out_room.of(block, layout.head_dim);
-      at::mm_out(out, weights, keys_of(v_SH, block));
-      out_room.store(out, out_BTNH, sequence, kv_head, block);
+    const at::Tensor room = at::empty({layout.largest}, at::kFloat);
+    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+      const at::Tensor q_TH = head_of(q_BTNH, sequence, head);
+      const at::Tensor out_TH = room_for_head(out_BTNH, sequence, head);
+      float* log_sums = log_sum_BNT.data_ptr<float>() + (sequence * heads + head) * tokens;
+      for (const Block& block : layout.blocks[sequence]) {
+        const Matrix q = matrix_of(q_TH).rows_of(block.row, block.rows);
+        const Matrix weights{room.data_ptr<float>(), block.rows, block.width, block.width};
+        multiply(q, matrix_of(k_HS).columns_of(block.key, block.width), weights);
+        table().attention_weights(weights.data, scale, softcap, block.first.data(),
+                                  block.last.data(), log_sums + block.row, block.rows, block.width);
+        multiply(weights, matrix_of(v_SH).rows_of(block.key, block.width),
+                 matrix_of(out_TH).rows_of(block.row, block.rows));
+      }
+      store_head(out_TH, out_BTNH, sequence, head);
     }
   });
   return {.out_BTNH = out_BTNH, .log_sum_BNT = log_sum_BNT};
@@ -178,43 +176,49 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
   const auto softcap = static_cast<float>(options.softcap);
   for_each_kv_head(k_BTKH, [&](int64_t sequence, int64_t kv_head) {
     const at::Tensor k_TH = head_of(k_BTKH, sequence, kv_head);
-    const at::Tensor v_TH = head_of(v_BTKH, sequence, kv_head);
-    const at::Tensor dk_TH = at::zeros(k_TH.sizes(), at::kFloat), dv_TH = at::zeros_like(dk_TH);
-    const int64_t size = block_rows(group) * head_dim;
-    const Room weights_room(group, layout.largest), gradient_room(group, layout.largest),
-        slope_room(group, softcap > 0 ? layout.largest : 0);
-    const Room q_room(group, size), out_room(group, size), dout_room(group, size),
-        dq_room(group, size);
-    const float* log_sums =
-        forward.log_sum_BNT.const_data_ptr<float>() + (sequence * heads + kv_head * group) * tokens;
-    for (const Block& block : layout.blocks[sequence]) {
-      const at::Tensor q = q_room.filled(q_BTNH, sequence, kv_head, block);
-      const at::Tensor out = out_room.filled(forward.out_BTNH, sequence, kv_head, block);
-      const at::Tensor dout = dout_room.filled(dout_BTNH, sequence, kv_head, block);
-      at::Tensor weights = weights_room.of(block, block.width);
-      at::Tensor dscores = gradient_room.of(block, block.width);
-      float* slopes = softcap > 0 ? slope_room.of(block, block.width).data_ptr<float>() : nullptr;
-      at::mm_out(weights, q, keys_of(k_TH, block).t());
-      for (int64_t head = 0; head < group; ++head) {
-        const int64_t begin = head * block.rows * block.width;
-        table().attention_weights_again(weights.data_ptr<float>() + begin, scale, softcap,
-                                        block.first.data(), block.last.data(),
-                                        log_sums + head * tokens + block.row,
-                                        slopes ? slopes + begin : nullptr, block.rows, block.width);
+    const at::Tensor k_HT = k_TH.t().contiguous();
+    const at::Tensor v_HT = head_of(v_BTKH, sequence, kv_head).t().contiguous();
+    const at::Tensor dk_TH = room_for_head(gradients.dk_BTKH, sequence, kv_head).zero_();
+    const at::Tensor dv_TH = room_for_head(gradients.dv_BTKH, sequence, kv_head).zero_();
+    const at::Tensor room = at::empty({(softcap > 0 ? 3 : 2) * layout.largest}, at::kFloat);
+    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+      const at::Tensor q_TH = head_of(q_BTNH, sequence, head);
+      const at::Tensor out_TH = head_of(forward.out_BTNH, sequence, head);
+      const at::Tensor dout_TH = head_of(dout_BTNH, sequence, head);
+      const at::Tensor dq_TH = room_for_head(gradients.dq_BTNH, sequence, head);
+      const float* log_sums =
+          forward.log_sum_BNT.const_data_ptr<float>() + (sequence * heads + head) * tokens;
+      for (const Block& block : layout.blocks[sequence]) {
+        const auto rows_of = [&](const at::Tensor& x_TH) {
+          return matrix_of(x_TH).rows_of(block.row, block.rows);
+        };
+        const auto keys_of = [&](const at::Tensor& x_TH) {
+          return matrix_of(x_TH).rows_of(block.key, block.width);
+        };
+        const auto key_columns_of = [&](const at::Tensor& x_HT) {
+          return matrix_of(x_HT).columns_of(block.key, block.width);
+        };
+        float* data = room.data_ptr<float>();
+        const Matrix weights{data, block.rows, block.width, block.width};
+        const Matrix dscores{data + layout.largest, block.rows, block.width, block.width};
+        float* slopes = softcap > 0 ? data + 2 * layout.largest : nullptr;
+        const Matrix q = rows_of(q_TH), out = rows_of(out_TH), dout = rows_of(dout_TH);
+        multiply(q, key_columns_of(k_HT), weights);
+        table().attention_weights_again(weights.data, scale, softcap, block.first.data(),
+                                        block.last.data(), log_sums + block.row, slopes, block.rows,
+                                        block.width);
+        multiply(weights.transposed(), dout, keys_of(dv_TH), Write::add);
+        multiply(dout, key_columns_of(v_HT), dscores);
+        table().attention_score_gradient(weights.data, dscores.data, slopes, out.data, out.row,
+                                         dout.data, dout.row, head_dim, scale, block.rows,
+                                         block.width);
+        multiply(dscores, keys_of(k_TH), rows_of(dq_TH));
+        multiply(dscores.transposed(), q, keys_of(dk_TH), Write::add);
       }
-      keys_of(dv_TH, block).addmm_(weights.t(), dout);
-      at::mm_out(dscores, dout, keys_of(v_TH, block).t());
-      table().attention_score_gradient(weights.const_data_ptr<float>(), dscores.data_ptr<float>(),
-                                       slopes, out.const_data_ptr<float>(), head_dim,
-                                       dout.const_data_ptr<float>(), head_dim, head_dim, scale,
-                                       group * block.rows, block.width);
-      at::Tensor dq = dq_room.of(block, head_dim);
-      at::mm_out(dq, dscores, keys_of(k_TH, block));
-      dq_room.store(dq, gradients.dq_BTNH, sequence, kv_head, block);
-      keys_of(dk_TH, block).addmm_(dscores.t(), q);
+      store_head(dq_TH, gradients.dq_BTNH, sequence, head);
     }
-    gradients.dk_BTKH.select(0, sequence).select(1, kv_head).copy_(dk_TH);
-    gradients.dv_BTKH.select(0, sequence).select(1, kv_head).copy_(dv_TH);
+    store_head(dk_TH, gradients.dk_BTKH, sequence, kv_head);
+    store_head(dv_TH, gradients.dv_BTKH, sequence, kv_head);
   });
   return gradients;
 }

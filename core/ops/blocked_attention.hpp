@@ -1,10 +1,10 @@
 // Causal self-attention on the CPU, in blocks of query rows.
 //
 // The rows of a block see one range of keys: two products make their output, and what lies beyond
-// the diagonal or before the window is never multiplied. The heads that share a key/value head are
-// rows of the same products. Against LibTorch's flash kernel for the CPU, larger products, and
-// windows, soft caps and packed rows on the same path. Each key/value head belongs to one thread,
-// so the number of threads never changes a bit.
+// the diagonal or before the window is never multiplied. A block's matrices stay in the second
+// cache, where our own small products run as fast as a library's large ones. Against LibTorch's
+// flash kernel for the CPU: windows, soft caps and packed rows on the same path. Each key/value
+// head belongs to one thread, so the number of threads never changes a bit.
 //
 // Source  Dao et al. 2022, "FlashAttention", section 3.1 (the backward pass rebuilds the weights
 // from the logarithm of the softmax's sum).

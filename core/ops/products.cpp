@@ -5,6 +5,7 @@
 // converted copy of the whole base would cost twice the memory of a bf16 file, and a piece is still
 // in the cache when it is multiplied.
 
+#include "core/ops/low_rank_products.hpp"
 #include "core/ops/ops.hpp"
 #include "core/trace.hpp"
 
@@ -46,6 +47,8 @@ void for_each_piece(const at::Tensor& weight_OI, at::ScalarType dtype, const Use
 
 /// y = x W^T; y has the dtype of the product.
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI) {
+  if (low_rank::suits(x_NI, weight_OI.size(0)))
+    return low_rank::multiply(y_NO, /*accumulate=*/false, x_NI, weight_OI.t());
   for_each_piece(weight_OI, y_NO.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
     at::Tensor y_NP = y_NO.narrow(1, first, piece_PI.size(0));
     at::mm_out(y_NP, x_NI, piece_PI.t());
@@ -63,6 +66,8 @@ at::Tensor unrounded_product(const at::Tensor& x_NI, const at::Tensor& weight_OI
 /// dx = beta dx + dy W; dx has the dtype of the product.
 void multiply_transposed(const at::Tensor& dx_NI, double beta, const at::Tensor& dy_NO,
                          const at::Tensor& weight_OI) {
+  if (low_rank::suits(dy_NO, weight_OI.size(1)))
+    return low_rank::multiply(dx_NI, /*accumulate=*/beta != 0, dy_NO, weight_OI);
   for_each_piece(weight_OI, dx_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
     dx_NI.addmm_(dy_NO.narrow(1, first, piece_PI.size(0)), piece_PI, first == 0 ? beta : 1);
   });
@@ -121,25 +126,27 @@ void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
 
 void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
                  double scale) {
-  if (product_dtype(x_NI) == x_NI.scalar_type()) {
+  if (product_dtype(x_NI) != x_NI.scalar_type()) {
+    y_NO.add_(product(x_NI, weight_OI), scale);
+  } else if (low_rank::suits(x_NI, weight_OI.size(0))) {
+    low_rank::multiply(y_NO, /*accumulate=*/true, x_NI, weight_OI.t(), scale);
+  } else {
     for_each_piece(weight_OI, x_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
       y_NO.narrow(1, first, piece_PI.size(0))
           .addmm_(x_NI, piece_PI.t(), /*beta=*/1, /*alpha=*/scale);
     });
-  } else {
-    y_NO.add_(product(x_NI, weight_OI), scale);
   }
 }
 
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI) {
   const at::ScalarType dtype = product_dtype(x_NI);
+  const at::Tensor dy = dy_NO.to(dtype), x = x_NI.to(dtype);
   if (dtype != at::kFloat) {
-    gradient_OI.add_(at::mm(dy_NO.t(), x_NI));
-  } else if (gradient_OI.size(1) < gradient_OI.size(0)) {
-    // MKL takes up to 14 times longer for a result of few columns than for one of few rows.
-    gradient_OI.add_(at::mm(x_NI.to(dtype).t(), dy_NO.to(dtype)).t());
+    gradient_OI.add_(at::mm(dy.t(), x));
+  } else if (low_rank::suits(x, gradient_OI.size(0))) {
+    low_rank::add_outer_product(gradient_OI, dy, x);
   } else {
-    gradient_OI.addmm_(dy_NO.to(dtype).t(), x_NI.to(dtype));
+    gradient_OI.addmm_(dy.t(), x);
   }
 }
 

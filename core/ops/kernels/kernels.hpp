@@ -21,6 +21,20 @@ struct DropoutStream {  // counter-based: the mask is a function of these number
   uint32_t step = 0, slot = 0, module = 0;
 };
 
+/// c (+)= scale * a b in fp32; c (m, n), a (m, k), b (k, n). Rows are `_row` elements apart,
+/// columns of a `a_col`: it may be transposed.
+struct SmallProduct {
+  int64_t m, n, k;
+  const float* a;
+  int64_t a_row, a_col;
+  const float* b;
+  int64_t b_row;
+  float* c;
+  int64_t c_row;
+  float scale = 1;
+  bool accumulate = false;
+};
+
 /// All pointers are row-major; `rows` is split over threads by the caller through parallel_rows.
 struct Table {
   const char* name;
@@ -72,6 +86,9 @@ struct Table {
                                    int64_t width);
   /// Sum of squares of one block of fp32 values, in fp64.
   double (*sum_of_squares)(const float* x, int64_t count);
+  /// For matrices that lie in the caches, on the calling thread. An element of c has the same bits
+  /// whatever m and n are.
+  void (*small_product)(const SmallProduct&);
 };
 
 /// The best table for this processor: avx512, avx2 or baseline.

@@ -116,6 +116,62 @@ TEST_P(EveryTable, DropsTheSameElementsForwardAndBackwardAndKeepsTheMean) {
   EXPECT_NEAR((first == 0).to(at::kFloat).mean().item<double>(), 0.25, 0.03);
 }
 
+// Sizes on both sides of a tile's and of a panel's; a as stored and transposed.
+TEST_P(EveryTable, MultipliesSmallMatricesOfAnySize) {
+  for (const auto& [m, n, k] : std::vector<std::array<int64_t, 3>>{
+           {1, 1, 1}, {7, 37, 300}, {96, 64, 17}, {100, 8, 1100}, {13, 20, 513}, {8, 577, 50}}) {
+    const at::Tensor b = pattern({k, n + 3}, 1, 5).narrow(1, 0, n);
+    for (const at::Tensor& a : {pattern({m, k}, 1, 3), pattern({k, m}, 1, 3).t()}) {
+      for (const bool accumulate : {false, true}) {
+        const at::Tensor c = pattern({m, n}, 1, 7);
+        const at::Tensor wanted = at::mm(a.to(at::kDouble), b.to(at::kDouble)) * 0.5 +
+                                  c.to(at::kDouble) * (accumulate ? 1 : 0);
+        table().small_product({.m = m,
+                               .n = n,
+                               .k = k,
+                               .a = a.const_data_ptr<float>(),
+                               .a_row = a.stride(0),
+                               .a_col = a.stride(1),
+                               .b = b.const_data_ptr<float>(),
+                               .b_row = b.stride(0),
+                               .c = c.data_ptr<float>(),
+                               .c_row = n,
+                               .scale = 0.5f,
+                               .accumulate = accumulate});
+        EXPECT_LE((c - wanted).abs().max().item<double>(), 2e-6 * std::sqrt(k))
+            << m << " x " << n << " x " << k;
+      }
+    }
+  }
+}
+
+TEST_P(EveryTable, GivesAnElementOfASmallProductTheSameBitsHoweverItIsCut) {
+  const int64_t m = 61, n = 45, k = 700;
+  const at::Tensor a = pattern({m, k}, 1, 3), b = pattern({k, n}, 1, 5);
+  const auto product = [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
+    const at::Tensor c = at::empty({rows, columns}, at::kFloat);
+    table().small_product({.m = rows,
+                           .n = columns,
+                           .k = k,
+                           .a = a.const_data_ptr<float>() + row * k,
+                           .a_row = k,
+                           .a_col = 1,
+                           .b = b.const_data_ptr<float>() + column,
+                           .b_row = n,
+                           .c = c.data_ptr<float>(),
+                           .c_row = columns});
+    return c;
+  };
+  const at::Tensor whole = product(0, m, 0, n);
+  for (const int64_t rows : {1, 5, 16, 60}) {
+    for (const int64_t columns : {1, 7, 8, 33}) {
+      EXPECT_TRUE(at::equal(product(m - rows, rows, n - columns, columns),
+                            whole.narrow(0, m - rows, rows).narrow(1, n - columns, columns)))
+          << rows << " x " << columns;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kernels, EveryTable,
                          testing::Combine(testing::ValuesIn(kernels::runnable_tables()),
                                           testing::Values(at::kFloat, at::kBFloat16)),
@@ -146,6 +202,40 @@ TEST(Products, AreTheSameOverThePiecesOfAWeight) {
     ops::add_product_transposed(sum, dy, weight);
     expect_near(sum, 2 * dx);
   }
+}
+
+// As an adapter asks for them: strided columns of the group's low-rank side, both gradients.
+TEST(Products, OfLowRankAreThoseInDoubleAndKeepTheirBitsWithTwoThreads) {
+  const int before = at::get_num_threads();
+  const int64_t rows = 257, wide = 421;
+  for (const int64_t rank : {4, 8, 24, 64, 65}) {
+    const at::Tensor x = pattern({rows, wide}, 1, 1), a = pattern({rank, wide}, 1, 2);
+    const at::Tensor h = pattern({rows, rank + 5}, 1, 3).narrow(1, 5, rank);
+    const auto compute = [&](int threads) {
+      at::set_num_threads(threads);
+      at::Tensor y = pattern({rows, wide}, 1, 4), dx = y.clone();
+      const at::Tensor da = pattern({rank, wide}, 1, 5), db = pattern({wide, rank}, 1, 6);
+      ops::add_product(y, h, a.t(), 0.5);
+      ops::add_product_transposed(dx, h, a);
+      ops::add_outer_product(da, h, x);
+      ops::add_outer_product(db, x, h);
+      return std::vector<at::Tensor>{ops::product(x, a), y, dx, da, db};
+    };
+    const std::vector<at::Tensor> got = compute(1), again = compute(2);
+    const at::Tensor x64 = x.to(at::kDouble), a64 = a.to(at::kDouble), h64 = h.to(at::kDouble);
+    const at::Tensor y = pattern({rows, wide}, 1, 4).to(at::kDouble);
+    const std::vector<at::Tensor> wanted = {at::mm(x64, a64.t()), y + at::mm(h64, a64) * 0.5,
+                                            y + at::mm(h64, a64),
+                                            pattern({rank, wide}, 1, 5) + at::mm(h64.t(), x64),
+                                            pattern({wide, rank}, 1, 6) + at::mm(x64.t(), h64)};
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_LE((got[i] - wanted[i]).abs().max().item<double>(),
+                2e-6 * wanted[i].abs().max().item<double>())
+          << rank << ", result " << i;
+      EXPECT_TRUE(at::equal(got[i], again[i])) << rank << ", result " << i;
+    }
+  }
+  at::set_num_threads(before);
 }
 
 TEST(Products, KeepTheirBitsWithOneAndTwoThreads) {
