@@ -50,14 +50,12 @@ class LoraBranch final : public AdapterBranch {
     a_SI_ = (parts_.size() == 1 ? a_RI.front() : at::cat(a_RI)).to(compute_);
   }
 
-  void forward(const at::Tensor& x_NI, const std::vector<at::Tensor>& y,
+  void forward(const at::Tensor& x_NI, std::vector<at::Tensor>& y,
                const PassContext& pass) override {
     const trace::Span span("lora forward");
     const at::Tensor hidden_NS = hidden(x_NI, pass);
-    for (const Part& part : parts_) {
-      at::Tensor y_NO = y[part.layer];
-      ops::add_product(y_NO, columns_of(part, hidden_NS), part.bt_RO.t(), scale_of(part));
-    }
+    for (const Part& part : parts_)
+      ops::add_product(y[part.layer], columns_of(part, hidden_NS), part.bt_RO.t(), scale_of(part));
   }
 
   // With s the scale, h = drop(x) A^T and g = s dy B:  dB = s dy^T h, dA = g^T drop(x), dx +=
@@ -78,8 +76,10 @@ class LoraBranch final : public AdapterBranch {
         const at::Tensor g_NR = columns_of(part, g_NS);
         ops::add_outer_product(params_.gradient_view(part.a_index), g_NR,
                                dropped(x_NI, part, pass));
-        if (need_dx)
-          dx_NI.add_(dropped(ops::product_transposed(g_NR, rows_of(part, a_SI_)), part, pass));
+        if (!need_dx) continue;
+        const at::Tensor dx =
+            dropped(ops::product_transposed(g_NR, rows_of(part, a_SI_)), part, pass);
+        dx_NI = dx_NI.defined() ? dx_NI.add_(dx) : dx;
       }
       return;
     }

@@ -6,11 +6,10 @@
 
 namespace lora_dist {
 
-at::Tensor Linear::forward(const at::Tensor& x_NI) const {
+void Linear::forward(const at::Tensor& x_NI, at::Tensor& y_NO) const {
   const trace::Span span("linear forward");
-  at::Tensor y_NO = ops::product(x_NI, weight_.get());
+  ops::add_product(y_NO, x_NI, weight_.get());
   if (bias_.defined()) y_NO.add_(bias_.get());
-  return y_NO;
 }
 
 void Linear::backward(const at::Tensor& dy_NO, at::Tensor& dx_NI) const {
@@ -31,9 +30,9 @@ int64_t LinearGroup::end_of_gradients() const {
 
 std::vector<at::Tensor> LinearGroup::forward(const at::Tensor& x_NI,
                                              const PassContext& pass) const {
-  std::vector<at::Tensor> outputs;
-  for (const Linear& linear : linears_) outputs.push_back(linear.forward(x_NI));
+  std::vector<at::Tensor> outputs(linears_.size());
   for (AdapterBranch* branch : branches_) branch->forward(x_NI, outputs, pass);
+  for (size_t l = 0; l < linears_.size(); ++l) linears_[l].forward(x_NI, outputs[l]);
   return is_fused() ? outputs.front().split_with_sizes(widths_, 1) : outputs;
 }
 
@@ -41,10 +40,9 @@ void LinearGroup::backward(const at::Tensor& x_NI, const std::vector<at::Tensor>
                            at::Tensor& dx_NI, bool need_dx, const PassContext& pass) const {
   const std::vector<at::Tensor> dy =
       is_fused() ? std::vector<at::Tensor>{at::cat(gradients, 1)} : gradients;
-  if (need_dx) {
-    for (size_t l = 0; l < linears_.size(); ++l) linears_[l].backward(dy[l], dx_NI);
-  }
   for (AdapterBranch* branch : branches_) branch->backward(x_NI, dy, dx_NI, need_dx, pass);
+  if (!need_dx) return;
+  for (size_t l = 0; l < linears_.size(); ++l) linears_[l].backward(dy[l], dx_NI);
 }
 
 at::Tensor LinearGroup::merged_delta(size_t l) const {

@@ -50,7 +50,8 @@ class Linear {
   int64_t in_features() const { return weight_.info().shape[1]; }
   int64_t out_features() const { return weight_.info().shape[0]; }
 
-  at::Tensor forward(const at::Tensor& x_NI) const;
+  /// y_NO += x W^T + bias; an undefined y_NO is made.
+  void forward(const at::Tensor& x_NI, at::Tensor& y_NO) const;
   /// dx_NI += dy W; an undefined dx_NI is made.
   void backward(const at::Tensor& dy_NO, at::Tensor& dx_NI) const;
 
@@ -65,11 +66,11 @@ class Linear {
 class AdapterBranch {
  public:
   virtual ~AdapterBranch() = default;
-  /// Adds its deltas to y[l] (N, O_l) = base_l(x_NI), in place.
-  virtual void forward(const at::Tensor& x_NI, const std::vector<at::Tensor>& y,
+  /// Adds its deltas to y[l] (N, O_l) of the layers it sits on; an undefined one is made.
+  virtual void forward(const at::Tensor& x_NI, std::vector<at::Tensor>& y,
                        const PassContext& pass) = 0;
-  /// From dy[l] (N, O_l), adds to its own gradients, and to dx_NI if `need_dx` (which is defined
-  /// then).
+  /// From dy[l] (N, O_l), adds to its own gradients, and to dx_NI if `need_dx`; an undefined one is
+  /// made.
   virtual void backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy,
                         at::Tensor& dx_NI, bool need_dx, const PassContext& pass) = 0;
   /// Where its own gradients end in the flat buffer of its adapter, in elements.
@@ -79,6 +80,9 @@ class AdapterBranch {
   virtual void add_merged_delta(size_t l, at::Tensor delta_OI) const = 0;
 };
 
+/// Adapters come first and the frozen layers add to what they left: a large product adds as fast as
+/// it writes, a product of low rank is as slow as the memory it reads and writes.
+///
 /// A family may hold several projections in one layer (Phi-3), whose product is then cut into views
 /// of `widths` columns; either way outputs are asked for one by one.
 class LinearGroup {

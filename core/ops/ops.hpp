@@ -61,9 +61,9 @@ void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& wei
 void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
                             const at::Tensor& weight_OI);
 
-/// y_NO += scale * x W^T, in place.
+/// scale * x W^T, added to `y_NO` where it is defined.
 void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
-                 double scale);
+                 double scale = 1);
 /// gradient_OI (fp32) += dy^T x.
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI);
 

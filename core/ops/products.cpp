@@ -126,10 +126,15 @@ void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
 
 void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
                  double scale) {
-  if (product_dtype(x_NI) != x_NI.scalar_type()) {
+  const bool is_new = !y_NO.defined();
+  if (product_dtype(x_NI) == x_NI.scalar_type() && low_rank::suits(x_NI, weight_OI.size(0))) {
+    if (is_new) y_NO = at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options());
+    low_rank::multiply(y_NO, /*accumulate=*/!is_new, x_NI, weight_OI.t(), scale);
+  } else if (is_new) {
+    y_NO = product(x_NI, weight_OI);
+    if (scale != 1) y_NO.mul_(scale);
+  } else if (product_dtype(x_NI) != x_NI.scalar_type()) {
     y_NO.add_(product(x_NI, weight_OI), scale);
-  } else if (low_rank::suits(x_NI, weight_OI.size(0))) {
-    low_rank::multiply(y_NO, /*accumulate=*/true, x_NI, weight_OI.t(), scale);
   } else {
     for_each_piece(weight_OI, x_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
       y_NO.narrow(1, first, piece_PI.size(0))
