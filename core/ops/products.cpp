@@ -82,7 +82,7 @@ bool has_fast_bf16() {
   return fast;
 #else
   // Also on ARM with bf16 instructions, for want of a measurement: LibTorch hands these products to
-  // the Arm Compute Library there, but those into strided rows to a generic routine; without the
+  // the Arm Compute Library there, but those into strided rows to oneDNN's own; without the
   // instructions all of them are slow loops.
   return false;
 #endif

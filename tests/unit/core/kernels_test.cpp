@@ -201,7 +201,7 @@ TEST_P(EveryTable, AgreesWithTheScalarOne) {
 TEST_P(EveryTable, LetsANanReachTheLossAndTheWeights) {
   for (const int64_t place : {0, 17, 40}) {  // in a vector and in the rest
     at::Tensor x = make({1, 41}, 3);
-    x[0][place].fill_(NAN);
+    x[0][place].fill_(place == 17 ? -NAN : NAN);  // a NaN's sign follows from the processor
     at::Tensor logits = x.clone(), scores = x.to(at::kFloat);
     const int64_t label = 3, begin = 0, end = 41;
     double loss = 0;
@@ -240,7 +240,8 @@ TEST(Products, AreTheSameOverThePiecesOfAWeight) {
     const at::Tensor weight = pattern({15000, 300}, 1, 2).to(stored), wide = weight.to(at::kDouble);
     const at::Tensor y = at::mm(x.to(at::kDouble), wide.t()), dx = at::mm(dy.to(at::kDouble), wide);
     const auto expect_near = [](const at::Tensor& got, const at::Tensor& wanted) {
-      EXPECT_LE((got - wanted).abs().max().item<double>(), 1e-4);
+      const double largest = wanted.abs().max().item<double>();  // 150 in y: fp32's rounding shows
+      EXPECT_LE((got - wanted).abs().max().item<double>(), 1e-4 + 1e-6 * largest);
     };
     expect_near(ops::product(x, weight), y);
     at::Tensor sum = ops::product_transposed(dy, weight);
