@@ -60,7 +60,7 @@ endif()
 set(system_fmt ${CMAKE_BINARY_DIR}/system_fmt)
 file(MAKE_DIRECTORY ${system_fmt})
 if(NOT EXISTS ${system_fmt}/fmt)
-  file(CREATE_LINK /usr/include/fmt ${system_fmt}/fmt SYMBOLIC)
+  file(CREATE_LINK ${CMAKE_SYSROOT}/usr/include/fmt ${system_fmt}/fmt SYMBOLIC)
 endif()
 
 # Options live here alone: a precompiled header is dropped by GCC when a user of it has other flags.

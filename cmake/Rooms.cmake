@@ -54,6 +54,8 @@ target_compile_options(lora_dist_kernels PRIVATE -O3 -fopenmp)
 # Sums may be reordered for vectors (never across rows); NaN and infinity keep their meaning.
 set(vector_math -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math)
 set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "${vector_math}")
+set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_scalar.cpp
+  PROPERTIES COMPILE_OPTIONS "-fno-tree-vectorize;-fno-tree-slp-vectorize;-ffp-contract=off")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx2.cpp
     PROPERTIES COMPILE_OPTIONS "${vector_math};-mavx2;-mfma")

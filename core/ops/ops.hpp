@@ -77,7 +77,8 @@ int64_t most_piece_rows(int64_t columns);
 /// Sum of squares in fp64, in fixed blocks: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat);
 
-/// Whether this processor multiplies bf16 natively (AVX-512 BF16 or AMX).
+/// Whether this processor multiplies bf16 natively (AVX-512 BF16 or AMX) and LibTorch is known to
+/// be fast with it: never on ARM.
 bool has_fast_bf16();
 
 }  // namespace lora_dist::ops

@@ -4,7 +4,7 @@
 
 namespace lora_dist::kernels {
 
-extern const Table table_baseline;
+extern const Table table_baseline, table_scalar;
 #if defined(__x86_64__)
 extern const Table table_avx2, table_avx512;
 #endif
@@ -19,6 +19,7 @@ std::vector<const Table*> runnable_tables() {
     tables.push_back(&table_avx2);
 #endif
   tables.push_back(&table_baseline);
+  tables.push_back(&table_scalar);
   return tables;
 }
 

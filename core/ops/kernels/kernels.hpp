@@ -91,9 +91,9 @@ struct Table {
   void (*small_product)(const SmallProduct&);
 };
 
-/// The best table for this processor: avx512, avx2 or baseline.
+/// The best table for this processor: avx512, avx2 or baseline on x86-64, neon on AArch64.
 const Table& table();
-/// All tables this processor can run, for tests.
+/// All tables this processor can run, the best first and the scalar reference last; for tests.
 std::vector<const Table*> runnable_tables();
 
 /// Splits [0, rows) over LibTorch's threads.
