@@ -55,7 +55,8 @@ class CsvRows : public RecordReader {
   std::string take_field(std::string& text, size_t& position, int64_t line_number) {
     if (position == text.size() || text[position] != '"') {
       const size_t end = std::min(text.find(',', position), text.size());
-      return text.substr(std::exchange(position, end), end - position);
+      const size_t begin = std::exchange(position, end);
+      return text.substr(begin, end - begin);
     }
     std::string field;
     ++position;

@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -94,7 +95,9 @@ int64_t cgroups_free(const MemoryFiles& files) {
 
 // LibTorch takes host memory by posix_memalign, for which glibc looks for a hole that is larger
 // than the one the same tensor left: a fifth of the activations was lost to holes so. Asking malloc
-// for some bytes more and aligning here, a tensor fits where one of its size was.
+// for some bytes more and aligning here, a tensor fits where one of its size was. Where the block
+// begins is kept in front of the data, and data and context are one pointer: oneDNN takes its room
+// by the raw interface, which insists on that.
 class HostAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -104,13 +107,20 @@ class HostAllocator final : public c10::Allocator {
     if (block == nullptr) throw std::bad_alloc();
     const uintptr_t address = reinterpret_cast<uintptr_t>(block);
     void* data = reinterpret_cast<void*>((address + kAlignment) / kAlignment * kAlignment);
-    return {data, block, &std::free, device};
+    static_cast<void**>(data)[-1] = block;  // malloc's own alignment leaves room for it
+    return {data, data, &release, device};
   }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, size_t bytes) const override {
     default_copy_data(to, from, bytes);
   }
 
  private:
+  static void release(void* data) {
+    if (data != nullptr) std::free(static_cast<void**>(data)[-1]);
+  }
+
+  static_assert(alignof(std::max_align_t) >= sizeof(void*));
   static constexpr uintptr_t kAlignment = 64;  // of a cache line and of the widest vector
 };
 

@@ -1,6 +1,9 @@
 // Memory that a rank may take, from files as the kernel writes them.
 #include "launcher/run/memory.hpp"
 
+#include <cstring>
+
+#include <c10/core/CPUAllocator.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/temp_folder.hpp"
@@ -53,6 +56,18 @@ TEST_F(AvailableMemory, TakesTheRootForTheOwnCgroupInAContainer) {
   folder_.write("cgroup/memory.max", std::to_string(100 * kMiB));
   folder_.write("cgroup/memory.current", std::to_string(30 * kMiB));
   EXPECT_EQ(of_a_rank(1), 90 * kMiB);
+}
+
+TEST(FreedMemory, IsServedByTheRawInterfaceToo) {
+  keep_freed_memory();
+  c10::Allocator& allocator = *c10::GetCPUAllocator();
+  for (const size_t bytes : {size_t{1}, size_t{1000}, size_t{5} << 20}) {
+    void* data = allocator.raw_allocate(bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(data) % 64, 0u);
+    std::memset(data, 7, bytes);
+    allocator.raw_deallocate(data);
+  }
+  allocator.raw_deallocate(allocator.raw_allocate(0));
 }
 
 }  // namespace
