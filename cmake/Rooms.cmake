@@ -66,6 +66,12 @@ else()
     ${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx512.cpp PROPERTIES HEADER_FILE_ONLY ON)
 endif()
 
+# The one file of core that sees CUDA's headers, through LibTorch's; alone, for they define macros.
+if(LORA_DIST_CUDA)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/cuda/graph.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+    COMPILE_OPTIONS "-isystem;${LORA_DIST_DEPS}/nvidia/cu13/include;-isystem;${LORA_DIST_DEPS}/nvidia/cu13/include/cccl")
+endif()
+
 # GPU kernels, likewise of raw pointers: one object made by nvcc alone, since CMake's own CUDA language wants a whole
 # toolkit. Machine code for Ampere to Blackwell, and PTX for what lies between and comes after.
 if(LORA_DIST_CUDA)

@@ -236,6 +236,7 @@ struct DistributionConfig {
   int64_t hash_check_steps = 100;
   std::string threads_per_rank = "auto";
   std::string device = "auto";
+  bool cuda_graphs = false;
 
   template <class Field>
   void each_field(Field&& field) {
@@ -260,6 +261,9 @@ struct DistributionConfig {
           "CPU threads of each rank; auto divides the cores of the host");
     field("device", device, one_of({"auto", "cuda", "cpu"}),
           "where tensors live; cuda falls back to cpu with a warning where no GPU is found");
+    field("cuda_graphs", cuda_graphs, any_value(),
+          "on a GPU, launch each block as one recorded graph for shapes that come again; for bases "
+          "that are not cut, with packing or samples of like lengths");
   }
 };
 

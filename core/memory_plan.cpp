@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "core/models/decoder.hpp"
+#include "core/ops/flash_attention.hpp"
 #include "core/ops/ops.hpp"
 #include "core/tree_levels.hpp"
 
@@ -12,6 +13,8 @@ namespace {
 
 // Of the freed activations, as seen in runs of bench/plan_memory.py: small blocks stay in between.
 constexpr double kLargestHole = 0.9;
+// Of a GPU. FlashAttention's backward has as many partial sums as fill them: 132 on H100 and H200.
+constexpr int64_t kMultiprocessors = 132;
 
 /// Sizes of one micro-batch, in bytes.
 class MicroBatch {
@@ -31,11 +34,14 @@ class MicroBatch {
     const int64_t kept = request_.recompute_blocks ? num_kept * d_ : num_kept * kept_by_block();
     // A block that is rebuilt has all of its own beside the others' inputs.
     const int64_t block = block_backward() + (request_.recompute_blocks ? kept_by_block() : 0);
-    return kept + d_ + chunk_bytes() + std::max({block, block_forward(), head()});
+    const int64_t all = kept + d_ + chunk_bytes() + std::max({block, block_forward(), head()});
+    return request_.records_blocks ? all + beside_recorded_blocks() : all;
   }
 
   /// What the heap has free when the gradient is complete.
-  double freed_before_reduction() const { return static_cast<double>(peak() - chunk_bytes()); }
+  double freed_before_reduction() const {
+    return request_.records_blocks ? 0 : static_cast<double>(peak() - chunk_bytes());
+  }
 
  private:
   int64_t activation(int64_t width) const { return rows_ * width * request_.compute_bytes; }
@@ -62,8 +68,32 @@ class MicroBatch {
   // down_proj's input made again, its gradient, then the gradients of gate and up in their place.
   int64_t block_backward() const {
     const int64_t mlp = 2 * f_ + (request_.drops_inputs ? f_ : 0) + converted(f_ + d_);
-    const int64_t attention = 2 * q_ + 2 * kv_ + 2 * d_ + (request_.drops_inputs ? d_ : 0);
+    const int64_t norm = 2 * d_ + (request_.drops_inputs ? d_ : 0);
+    const int64_t attention = 2 * q_ + 2 * kv_ + std::max(norm, flash_backward());
     return d_ + std::max(mlp, attention) + low_rank();
+  }
+
+  // What FlashAttention takes on a GPU beside its results: sums over the queries of a row of 128
+  // tokens and a head of 32 or 64 features each, with fixed order several of them; and the keys'
+  // gradients of each head where heads share keys. Samples of packed rows are rounded up one by
+  // one.
+  int64_t flash_backward() const {
+    const int64_t head = spec_.head_dim;
+    if (!request_.on_gpu || request_.compute_bytes != 2 ||
+        !ops::flash::can_run(at::kBFloat16, head, spec_.attention_softcap, /*capability=*/80))
+      return 0;
+    const auto rounded = [](int64_t count, int64_t to) { return (count + to - 1) / to * to; };
+    const int64_t heads = request_.batch_size * spec_.num_heads;
+    const int64_t num_sums = request_.deterministic ? (kMultiprocessors + heads - 1) / heads : 1;
+    const int64_t sums = heads * rounded(request_.tokens, 128) *
+                         (num_sums * rounded(head, head <= 128 ? 32 : 64) + 1) * 4;
+    return sums + (spec_.num_kv_heads < spec_.num_heads ? 2 * q_ : 0);
+  }
+
+  // The recorded blocks' memory is nobody else's: the head, or the blocks of an evaluation, have
+  // theirs beside it; and the hidden states between the two.
+  int64_t beside_recorded_blocks() const {
+    return std::max(head(), block_forward() + 2 * d_) + 2 * d_;
   }
 
   // The chunk of logits is kept by the decoder.

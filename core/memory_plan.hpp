@@ -31,6 +31,9 @@ struct MemoryRequest {
   int64_t moment_bytes = 8;  // of the optimizer's state, for each trainable parameter
   bool recompute_blocks = false;
   bool saves_checkpoints = true;
+  bool on_gpu = false;
+  bool deterministic = true;
+  bool records_blocks = false;  // cuda_graphs
 };
 
 struct MemoryPlan {

@@ -62,22 +62,26 @@ int64_t resident_base_bytes(const PlanRequest& request) {
 
 MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_parameters) {
   const auto world_size = static_cast<int64_t>(world_size_of(request));
-  return {.spec = request.spec,
-          .trainable_parameters = trainable_parameters,
-          .lowest_adapted_layer = lowest_adapted_layer(request),
-          .largest_rank = largest_rank(request.adapter),
-          .drops_inputs = request.adapter.lora_dropout > 0,
-          .batch_size = request.batch_size,
-          .tokens = request.tokens,
-          .slots_of_rank = (request.slots_per_step + world_size - 1) / world_size,
-          .world_size = world_size,
-          .compute_bytes = request.compute_bytes,
-          .product_bytes = request.product_bytes,
-          .stored_bytes = request.stored_bytes,
-          .base_file_bytes = resident_base_bytes(request),
-          .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,
-          .recompute_blocks = request.recompute_blocks,
-          .saves_checkpoints = request.saves_checkpoints};
+  return {
+      .spec = request.spec,
+      .trainable_parameters = trainable_parameters,
+      .lowest_adapted_layer = lowest_adapted_layer(request),
+      .largest_rank = largest_rank(request.adapter),
+      .drops_inputs = request.adapter.lora_dropout > 0,
+      .batch_size = request.batch_size,
+      .tokens = request.tokens,
+      .slots_of_rank = (request.slots_per_step + world_size - 1) / world_size,
+      .world_size = world_size,
+      .compute_bytes = request.compute_bytes,
+      .product_bytes = request.product_bytes,
+      .stored_bytes = request.stored_bytes,
+      .base_file_bytes = resident_base_bytes(request),
+      .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,
+      .recompute_blocks = request.recompute_blocks,
+      .saves_checkpoints = request.saves_checkpoints,
+      .on_gpu = request.on_gpu,
+      .deterministic = request.deterministic,
+      .records_blocks = request.cuda_graphs && request.on_gpu && !is_gathered(request.sharding)};
 }
 
 /// The most micro-batches of a rank: all ranks walk through as many passes.

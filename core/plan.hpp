@@ -39,7 +39,8 @@ struct PlanRequest {
   bool deterministic = true;
   Sharding sharding = Sharding::shared;
   bool on_gpu = false;  // memory is then the GPU's
-  int rank = 0;         // whose bytes are counted
+  bool cuda_graphs = false;
+  int rank = 0;  // whose bytes are counted
 };
 
 struct RunPlan {

@@ -24,7 +24,8 @@ size_t TrainableParams::add(std::string name, std::vector<int64_t> shape) {
   return entries_.size() - 1;
 }
 
-void TrainableParams::allocate(at::Device device) {
+void TrainableParams::allocate(at::Device device, bool gradient_stays) {
+  gradient_stays_ = gradient_stays;
   flat_ = at::zeros({num_elements_}, at::TensorOptions().dtype(at::kFloat).device(device));
   gradient_ = at::zeros_like(flat_);
 }
@@ -42,9 +43,30 @@ at::Tensor TrainableParams::gradient_view(size_t index) const {
 
 at::Tensor TrainableParams::take_gradient() {
   at::Tensor taken = gradient_;
-  gradient_ = at::zeros_like(flat_);
+  if (gradient_stays_) {
+    taken = gradient_.clone();
+    gradient_.zero_();
+  } else {
+    gradient_ = at::zeros_like(flat_);
+  }
   gradient_end_ = num_elements_;
   return taken;
+}
+
+void TrainableParams::lend_gradient() {
+  if (gradient_stays_) {
+    is_lent_ = true;
+    gradient_end_ = 0;
+  } else {
+    take_gradient();
+  }
+}
+
+void TrainableParams::take_back_gradient() {
+  if (!is_lent_) return;
+  is_lent_ = false;
+  gradient_.zero_();
+  gradient_end_ = num_elements_;
 }
 
 NamedTensors TrainableParams::named_tensors() const {

@@ -100,6 +100,7 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
   double data_time_s = 0;
   std::vector<double> losses(plan.slots.size(), 0.0);
 
+  parts_.adapter.params().take_back_gradient();
   parts_.reducer.begin_step(static_cast<int64_t>(plan.slots.size()));
   const auto slots = plan.slots_of(parts_.world.rank(), parts_.world.world_size());
   for (size_t round = 0; round < slots.size(); ++round) {
@@ -162,7 +163,7 @@ double Trainer::run_slot(const Slot& slot, const Batch& batch, int64_t step, boo
     params.close_gradient(first_final_element);
     parts_.reducer.advance(first_final_element);
   });
-  params.take_gradient();  // the reducer has it
+  params.lend_gradient();  // the reducer has it to the end of the step
   return loss;
 }
 

@@ -41,13 +41,13 @@ class LoraBranch final : public AdapterBranch {
   }
   void set_weight(double weight) { weight_ = weight; }
 
+  /// The copies stay where they are: recorded kernels read them there.
   void refresh() {
-    std::vector<at::Tensor> a_RI;
-    for (Part& part : parts_) {
-      a_RI.push_back(params_.view(part.a_index));
-      part.bt_RO = params_.view(part.b_index).t().to(compute_).contiguous();
+    if (!a_SI_.defined()) make_copies();
+    for (const Part& part : parts_) {
+      rows_of(part, a_SI_).copy_(params_.view(part.a_index));
+      part.bt_RO.copy_(params_.view(part.b_index).t());
     }
-    a_SI_ = (parts_.size() == 1 ? a_RI.front() : at::cat(a_RI)).to(compute_);
   }
 
   void forward(const at::Tensor& x_NI, std::vector<at::Tensor>& y,
@@ -110,6 +110,13 @@ class LoraBranch final : public AdapterBranch {
   }
 
  private:
+  void make_copies() {
+    const at::TensorOptions options = params_.flat().options().dtype(compute_);
+    a_SI_ = at::empty({num_rows_, params_.entries()[parts_.front().a_index].shape[1]}, options);
+    for (Part& part : parts_)
+      part.bt_RO = at::empty({part.rank, params_.entries()[part.b_index].shape[0]}, options);
+  }
+
   static at::Tensor columns_of(const Part& part, const at::Tensor& x_NS) {
     return x_NS.narrow(1, part.first, part.rank);
   }
@@ -120,7 +127,7 @@ class LoraBranch final : public AdapterBranch {
   bool is_dropping(const PassContext& pass) const { return pass.training && dropout_ > 0; }
   /// Every module draws a mask of its own, as in PEFT.
   at::Tensor dropped(const at::Tensor& x_NI, const Part& part, const PassContext& pass) const {
-    return ops::dropout(x_NI, dropout_, {pass.seed, pass.step, pass.slot, part.module});
+    return ops::dropout(x_NI, dropout_, pass.dropout_stream(part.module));
   }
 
   at::Tensor hidden(const at::Tensor& x_NI, const PassContext& pass) const {

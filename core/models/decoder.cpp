@@ -132,8 +132,10 @@ Decoder::BatchLayout Decoder::layout_of(const Batch& batch) {
   layout.rotation.sin_TH = layout.rotation.sin_TH.index_select(0, positions_N);
   layout.starts_BT = (at::arange(tokens, at::kLong) - batch.positions_BT).contiguous();
   if (options_.device.is_cpu()) return layout;
-  if (const auto samples = ops::sample_rows(layout.starts_BT))  // once, not in every layer
+  if (auto samples = ops::sample_rows(layout.starts_BT)) {  // once, not in every layer
+    ops::add_empty_samples(*samples);
     layout.samples = {samples->first_rows.to(options_.device), samples->longest};
+  }
   return layout;
 }
 
@@ -191,15 +193,12 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass,
   WeightPass weights(weights_, units_of_pass(spec_, lowest));
   weights.enter_next_unit();
   at::Tensor hidden_ND = embed(batch.tokens_BT.flatten().to(options_.device));
-  std::vector<BlockActivations> saved(spec_.num_layers);
+  const BlockPlan plan{.lowest_learning = lowest, .recompute = options_.recompute_blocks};
+  PlainPass plain(blocks_, context, plan);
+  BlockPass& blocks = recorded_ ? recorded_->pass_for(context, plan) : plain;
   for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     weights.enter_next_unit();
-    if (layer < lowest || options_.recompute_blocks) {
-      if (layer >= lowest) saved[layer].input_ND = hidden_ND;
-      hidden_ND = blocks_[layer].forward(hidden_ND, context, nullptr, nullptr);
-    } else {
-      hidden_ND = blocks_[layer].forward(hidden_ND, context, &saved[layer], nullptr);
-    }
+    hidden_ND = blocks.forward(layer, hidden_ND);
   }
   at::Tensor dhidden_ND;
   weights.enter_next_unit();
@@ -208,7 +207,7 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass,
   const std::vector<int64_t> final_from = first_final_elements();
   for (int64_t layer = spec_.num_layers - 1; layer >= lowest; --layer) {
     weights.enter_next_unit();
-    blocks_[layer].backward(dhidden_ND, context, saved[layer], /*need_dx=*/layer > lowest);
+    blocks.backward(layer, dhidden_ND);
     if (progress) progress(final_from[layer]);
   }
   return loss.item<double>();  // a GPU is waited for here, with the whole micro-batch before it

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/batch.hpp"
-#include "core/models/decoder_block.hpp"
+#include "core/models/block_pass.hpp"
 #include "core/models/decoder_spec.hpp"
 
 namespace lora_dist {
@@ -35,6 +35,11 @@ class Decoder {
   const DecoderSpec& spec() const { return spec_; }
   const DecoderOptions& options() const { return options_; }
   void set_recompute_blocks(bool recompute) { options_.recompute_blocks = recompute; }
+  /// forward_backward() runs the blocks as recorded graphs from here on. Weights, adapters' copies
+  /// and their gradient stay where they are, and weights are stored as they are multiplied.
+  void record_blocks(std::shared_ptr<ops::cuda::GraphRecorder> recorder) {
+    recorded_ = std::make_unique<RecordedPasses>(blocks_, std::move(recorder));
+  }
   /// Every linear layer an adapter may sit on, by module path, in the order of the model.
   std::vector<LinearGroup*> linear_groups();
 
@@ -83,6 +88,7 @@ class Decoder {
   FrozenWeight embedding_, head_;
   at::Tensor final_norm_;  // (D), fp32
   std::vector<DecoderBlock> blocks_;
+  std::unique_ptr<RecordedPasses> recorded_;  // null: kernels are launched one by one
   // The largest temporary, kept: taken and freed at the peak of every step, it would leave holes in
   // the heap that do not fit it again.
   at::Tensor logits_buffer_;

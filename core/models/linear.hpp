@@ -33,6 +33,14 @@ struct PassContext {
   uint64_t seed = 0;
   uint32_t step = 0;
   uint32_t slot = 0;
+  /// int32 (2) on the model's device: where defined, the bits of step and slot are read from here
+  /// (ops::DropoutStream).
+  at::Tensor step_and_slot = {};
+
+  ops::DropoutStream dropout_stream(uint32_t module) const {
+    const void* numbers = step_and_slot.defined() ? step_and_slot.const_data_ptr() : nullptr;
+    return {seed, step, slot, module, static_cast<const uint32_t*>(numbers)};
+  }
 };
 
 /// Called during a backward pass, at the same places of it on every rank: gradients of the flat

@@ -1,5 +1,8 @@
 #include "core/ops/attention.hpp"
 
+#include <algorithm>
+#include <bit>
+
 #include "core/ops/blocked_attention.hpp"
 #include "core/ops/composed.hpp"
 #include "core/ops/flash_attention.hpp"
@@ -24,6 +27,14 @@ std::optional<SampleRows> sample_rows(const at::Tensor& starts_BT) {
   for (size_t i = 1; i < first_rows.size(); ++i)
     longest = std::max(longest, first_rows[i] - first_rows[i - 1]);
   return SampleRows{at::tensor(first_rows, at::kInt), longest};
+}
+
+void add_empty_samples(SampleRows& samples) {
+  const auto num_samples = static_cast<uint64_t>(samples.first_rows.numel() - 1);
+  const auto wanted = static_cast<int64_t>(std::max<uint64_t>(8, std::bit_ceil(num_samples)));
+  const at::Tensor end = samples.first_rows.slice(0, -1);
+  samples.first_rows =
+      at::cat({samples.first_rows, end.expand({wanted + 1 - samples.first_rows.numel()})});
 }
 
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,

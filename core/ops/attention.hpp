@@ -12,13 +12,16 @@ namespace lora_dist::ops {
 /// The samples of packed rows as sequences one behind the other.
 struct SampleRows {
   at::Tensor first_rows = {};  // int32, contiguous: the row of the B * T rows at which each sample
-                               // begins, and B * T behind them
-  int64_t longest = 0;         // rows of the longest sample
+                               // begins, and B * T behind them; samples may be empty
+  int64_t longest = 0;         // rows of the longest sample, or more
 };
 
 /// On the host, as `starts_BT` (AttentionOptions) is. Nothing where a position's first key is not
 /// where its sample begins.
 std::optional<SampleRows> sample_rows(const at::Tensor& starts_BT);
+/// Adds samples without rows behind the others, up to a power of two of at least 8: batches of one
+/// shape then have few different numbers of samples.
+void add_empty_samples(SampleRows& samples);
 
 struct AttentionOptions {
   double scale = 1;           // of q k^T

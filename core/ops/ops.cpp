@@ -133,9 +133,12 @@ at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream
   if (!is_cpu(x_NI)) return composed::dropout(x_NI, p, stream);
   const int64_t rows = x_NI.size(0), width = x_NI.size(1);
   const Element element = element_of(x_NI);
+  DropoutStream here = stream;
+  if (stream.step_and_slot)
+    here.step = stream.step_and_slot[0], here.slot = stream.step_and_slot[1];
   at::Tensor y_NI = at::empty_like(x_NI);
   parallel_rows(rows, grain_for(width), [&](int64_t first, int64_t last) {
-    table().dropout(element, x_NI.const_data_ptr(), y_NI.data_ptr(), static_cast<float>(p), stream,
+    table().dropout(element, x_NI.const_data_ptr(), y_NI.data_ptr(), static_cast<float>(p), here,
                     first, last, width);
   });
   return y_NI;

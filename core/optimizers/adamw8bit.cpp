@@ -3,24 +3,26 @@
 // Blocks of 256 neighbours in the flat buffer share one scale, the largest magnitude among them; a
 // value is stored as the number of the nearest entry of a fixed table that is dense near zero. A
 // step widens a block, applies AdamW in fp32 and stores the moments again. Every block is computed
-// alone and on the host, so the result does not depend on the number of threads.
+// alone, so the result does not depend on the number of threads. Where our kernels run on a GPU
+// (core/ops/cuda) the state lies there; parameters on other devices are updated on the host.
 //
 // Source  Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization", sections 2 and 3;
 // table and block size as bitsandbytes has them.
+#include "core/optimizers/adamw8bit.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "core/error.hpp"
 #include "core/ops/kernels/kernels.hpp"
-#include "core/optimizers/optimizer.hpp"
 #include "core/optimizers/optimizer_state.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {
 
-constexpr int64_t kBlock = 256;
+constexpr int64_t kBlock = cuda::kMomentBlock;
 constexpr int kExponents = 7;  // decades of the table, from 1e-6 to 1
 
 /// 256 ascending values in [-1, 1] or [0, 1]: in each decade the centres of equal intervals, twice
@@ -46,6 +48,8 @@ class DynamicTable {
       middles_[i] = 0.5f * (values_[i] + values_[i + 1]);
   }
 
+  const std::array<float, 256>& values() const { return values_; }
+  const std::array<float, 255>& middles() const { return middles_; }
   float value(uint8_t code) const { return values_[code]; }
   uint8_t nearest(float x) const {
     return static_cast<uint8_t>(std::lower_bound(middles_.begin(), middles_.end(), x) -
@@ -59,10 +63,18 @@ class DynamicTable {
 
 /// One moment of all parameters: codes (P) uint8 and the blocks' scales (P / 256) fp32.
 struct Moment {
-  Moment(int64_t count, bool is_signed)
+  Moment(int64_t count, bool is_signed, at::Device device)
       : table(is_signed),
-        codes(at::full({count}, table.nearest(0), at::kByte)),
-        scales(at::zeros({(count + kBlock - 1) / kBlock}, at::kFloat)) {}
+        codes(at::full({count}, table.nearest(0), at::TensorOptions(device).dtype(at::kByte))),
+        scales(at::zeros({(count + kBlock - 1) / kBlock}, at::TensorOptions(device))),
+        table_there(at::cat({at::tensor(table.values()), at::tensor(table.middles())}).to(device)) {
+  }
+
+  cuda::Moment8bit for_kernels() const {
+    const float* values = table_there.const_data_ptr<float>();
+    return {codes.data_ptr<uint8_t>(), scales.data_ptr<float>(), values,
+            values + table.values().size()};
+  }
 
   void read(int64_t block, int64_t count, float* out) const {
     const uint8_t* code = codes.const_data_ptr<uint8_t>() + block * kBlock;
@@ -80,22 +92,27 @@ struct Moment {
 
   const DynamicTable table;
   at::Tensor codes, scales;
+  at::Tensor table_there;  // values, then middles
 };
 
 class AdamW8bit final : public Optimizer {
  public:
-  explicit AdamW8bit(OptimizerArgs args)
+  AdamW8bit(OptimizerArgs args, const ops::cuda::Rows* rows)
       : params_(args.params),
         config_(args.config),
-        exp_avg_(params_.numel(), /*is_signed=*/true),
-        exp_avg_sq_(params_.numel(), /*is_signed=*/false),
+        rows_(rows),
+        exp_avg_(params_.numel(), /*is_signed=*/true, rows ? params_.device() : at::kCPU),
+        exp_avg_sq_(params_.numel(), /*is_signed=*/false, exp_avg_.codes.device()),
         num_updates_(at::zeros({}, at::kFloat)) {}
 
   void step(const at::Tensor& gradient, double learning_rate) override {
     const trace::Span span("optimizer");
     num_updates_.add_(1);
+    const cuda::Adamw8bitStep update = scalars(config_, learning_rate, num_updates_.item<float>());
+    if (rows_)
+      return rows_->adamw8bit(params_, gradient, exp_avg_.for_kernels(), exp_avg_sq_.for_kernels(),
+                              update);
     const at::Tensor host_params = params_.to(at::kCPU), host_gradient = gradient.to(at::kCPU);
-    const Update update(config_, learning_rate, num_updates_.item<float>());
     const int64_t num_blocks = exp_avg_.scales.numel();
     kernels::parallel_rows(num_blocks, /*grain=*/64, [&](int64_t first, int64_t last) {
       for (int64_t block = first; block < last; ++block)
@@ -105,10 +122,10 @@ class AdamW8bit final : public Optimizer {
   }
 
   NamedTensors state() const override {
-    return {{"exp_avg", exp_avg_.codes.clone()},
-            {"exp_avg_scales", exp_avg_.scales.clone()},
-            {"exp_avg_sq", exp_avg_sq_.codes.clone()},
-            {"exp_avg_sq_scales", exp_avg_sq_.scales.clone()},
+    return {{"exp_avg", exp_avg_.codes.to(at::kCPU).clone()},
+            {"exp_avg_scales", exp_avg_.scales.to(at::kCPU).clone()},
+            {"exp_avg_sq", exp_avg_sq_.codes.to(at::kCPU).clone()},
+            {"exp_avg_sq_scales", exp_avg_sq_.scales.to(at::kCPU).clone()},
             {"step", num_updates_.clone()}};
   }
 
@@ -123,20 +140,18 @@ class AdamW8bit final : public Optimizer {
   }
 
  private:
-  /// The scalars of one step.
-  struct Update {
-    Update(const StepsConfig& config, double learning_rate, double steps)
-        : beta1(static_cast<float>(config.adam_beta1)),
-          beta2(static_cast<float>(config.adam_beta2)),
-          rate(static_cast<float>(learning_rate / (1 - std::pow(config.adam_beta1, steps)))),
-          root(static_cast<float>(std::sqrt(1 - std::pow(config.adam_beta2, steps)))),
-          decay(static_cast<float>(1 - learning_rate * config.weight_decay)),
-          epsilon(static_cast<float>(config.adam_epsilon)) {}
-    float beta1, beta2, rate, root, decay, epsilon;
-  };
+  static cuda::Adamw8bitStep scalars(const StepsConfig& config, double learning_rate,
+                                     double steps) {
+    return {.beta1 = static_cast<float>(config.adam_beta1),
+            .beta2 = static_cast<float>(config.adam_beta2),
+            .rate = static_cast<float>(learning_rate / (1 - std::pow(config.adam_beta1, steps))),
+            .root = static_cast<float>(std::sqrt(1 - std::pow(config.adam_beta2, steps))),
+            .decay = static_cast<float>(1 - learning_rate * config.weight_decay),
+            .epsilon = static_cast<float>(config.adam_epsilon)};
+  }
 
   void update_block(int64_t block, const at::Tensor& params, const at::Tensor& gradient,
-                    const Update& update) {
+                    const cuda::Adamw8bitStep& update) {
     const int64_t begin = block * kBlock, count = std::min(kBlock, params.numel() - begin);
     std::array<float, kBlock> m, v;
     exp_avg_.read(block, count, m.data());
@@ -155,14 +170,20 @@ class AdamW8bit final : public Optimizer {
 
   at::Tensor params_;
   StepsConfig config_;
+  const ops::cuda::Rows* rows_;  // null: on the host
   Moment exp_avg_, exp_avg_sq_;
   at::Tensor num_updates_;  // scalar
 };
 
 }  // namespace
 
+std::unique_ptr<Optimizer> make_adamw8bit(OptimizerArgs args, const ops::cuda::Rows* rows) {
+  return std::make_unique<AdamW8bit>(std::move(args), rows);
+}
+
 std::unique_ptr<Optimizer> make_adamw8bit_optimizer(OptimizerArgs args) {
-  return std::make_unique<AdamW8bit>(std::move(args));
+  const ops::cuda::Rows* rows = ops::cuda::rows_for(args.params);
+  return make_adamw8bit(std::move(args), rows);
 }
 
 }  // namespace lora_dist

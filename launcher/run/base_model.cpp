@@ -123,6 +123,22 @@ void place_weights(OpenedModel& model, const OpenRequest& request) {
   make_decoder(model, std::move(spec), request);
 }
 
+std::string obstacle_to_graphs(const GraphConditions& conditions) {
+  if (!conditions.device.is_cuda()) return "this run computes on the CPU";
+  if (conditions.capability < 80)
+    return "that takes a GPU from Ampere on and a build with the CUDA profile";
+  if (is_gathered(conditions.sharding))
+    return fmt::format("sharding: {} gathers the layers anew in each pass",
+                       sharding_name(conditions.sharding));
+  // A converted piece lies in a buffer that the next one overwrites, and that may move.
+  for (const WeightInfo& weight : conditions.weights.weights()) {
+    if (weight.shape.size() == 2 && weight.dtype != conditions.multiplied)
+      return fmt::format("'{}' is stored as {} and multiplied as {}", weight.name,
+                         at::toString(weight.dtype), at::toString(conditions.multiplied));
+  }
+  return {};
+}
+
 OpenedModel open_model(const OpenRequest& request) {
   OpenedModel model;
   model.folder = request.base;

@@ -65,6 +65,17 @@ OpenedModel open_model(const OpenRequest& request);
 /// Errors  c10::OutOfMemoryError; StorageError, ModelError of the files.
 void place_weights(OpenedModel& model, const OpenRequest& request);
 
+/// What decides whether blocks can run as CUDA graphs.
+struct GraphConditions {
+  at::Device device = at::kCPU;
+  int capability = 0;  // 10 * major + minor of the GPU
+  Sharding sharding = Sharding::none;
+  at::ScalarType multiplied = at::kFloat;  // the number format of products
+  const WeightSource& weights;
+};
+/// Why they cannot, as the second half of a sentence; empty where they can.
+std::string obstacle_to_graphs(const GraphConditions& conditions);
+
 /// The dtype of activations that `dtype` (auto, bf16, fp32) means here.
 at::ScalarType compute_dtype(const std::string& dtype, at::Device device);
 

@@ -23,7 +23,8 @@ PlanRequest plan_request(const Config& config, const DecoderSpec& spec, const We
           .base = files,
           .saves_checkpoints = config.state.save_steps > 0,
           .deterministic = config.distribution.deterministic,
-          .on_gpu = !device.is_cpu()};
+          .on_gpu = !device.is_cpu(),
+          .cuda_graphs = config.distribution.cuda_graphs};
 }
 
 }  // namespace lora_dist

@@ -14,6 +14,7 @@
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "core/ops/cuda/rows.hpp"
 #include "core/sha256.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
@@ -150,6 +151,7 @@ class Run {
     fit_ = require_fit(fit_request(), device_, *communicator_);
     on_all_ranks(*communicator_, [&] {
       place_base();
+      record_blocks();
       return std::string();
     });
     make_adapter();
@@ -224,6 +226,23 @@ class Run {
       base_.decoder->set_recompute_blocks(fit_.setting.recompute_blocks);
     } else {
       place_weights(base_, open_request());
+    }
+  }
+
+  void record_blocks() {
+    if (!config_.distribution.cuda_graphs) return;
+    const DecoderOptions& options = base_.decoder->options();
+    const std::string obstacle =
+        obstacle_to_graphs({.device = options.device,
+                            .capability = ops::cuda::compute_capability(options.device),
+                            .sharding = sharding_,
+                            .multiplied = ops::product_dtype(options.compute, options.device),
+                            .weights = *base_.files});
+    if (obstacle.empty()) {
+      base_.decoder->record_blocks(ops::cuda::make_graph_recorder(options.device));
+    } else {
+      log_warning(
+          fmt::format("cuda_graphs: true, but {}; kernels are launched one by one", obstacle));
     }
   }
 

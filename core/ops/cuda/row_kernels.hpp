@@ -21,6 +21,23 @@ using kernels::Element;
 /// Blocks of the partial sums of sum_of_squares.
 inline constexpr int64_t kSquaresBlock = 1 << 14;
 
+/// Neighbours that share a scale in a moment of 8 bits.
+inline constexpr int64_t kMomentBlock = 256;
+
+/// A moment of 8-bit AdamW (core/optimizers/adamw8bit.cpp): a value is values[code] * scale.
+struct Moment8bit {
+  uint8_t* codes;        // one per parameter
+  float* scales;         // one per kMomentBlock parameters
+  const float* values;   // 256, ascending
+  const float* middles;  // 255, [i] between values i and i + 1
+};
+
+/// The scalars of a step: m = beta1 m + (1 - beta1) g, v likewise,
+/// p = decay p - rate m / (sqrt(v) / root + epsilon).
+struct Adamw8bitStep {
+  float beta1, beta2, rate, root, decay, epsilon;
+};
+
 /// `stream` is a cudaStream_t of the current device. Each function returns at once: null, or why
 /// the kernel could not be launched. Matrices are row-major and without gaps, but for the rows that
 /// have a stride.
@@ -49,6 +66,9 @@ struct RowKernels {
   const char* (*sum_of_squares)(void* stream, const float* x, double* partial, int64_t count);
   /// *result = the sum of `values`.
   const char* (*sum)(void* stream, const double* values, double* result, int64_t count);
+
+  const char* (*adamw8bit)(void* stream, float* params, const float* gradient, Moment8bit first,
+                           Moment8bit second, Adamw8bitStep, int64_t count);
 
   /// 10 * major + minor of a device; 0 where it has no answer.
   int (*compute_capability)(int device);

@@ -144,6 +144,17 @@ at::Tensor Rows::dropout(const at::Tensor& x_NI, double p, const DropoutStream& 
   return y_NI;
 }
 
+void Rows::adamw8bit(const at::Tensor& params, const at::Tensor& gradient,
+                     const lora_dist::cuda::Moment8bit& first,
+                     const lora_dist::cuda::Moment8bit& second,
+                     const lora_dist::cuda::Adamw8bitStep& step) const {
+  require_whole({params, gradient});
+  queue("adamw8bit", params, [&](void* stream) {
+    return kernels_.adamw8bit(stream, params.data_ptr<float>(), gradient.const_data_ptr<float>(),
+                              first, second, step, params.numel());
+  });
+}
+
 at::Tensor Rows::sum_of_squares(const at::Tensor& flat) const {
   require_whole({flat});
   const int64_t count = flat.numel();

@@ -26,6 +26,11 @@ class Rows {
   at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
                            bool gradient) const;
   at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) const;
+  /// One step of the optimizer over flat parameters, fp32.
+  void adamw8bit(const at::Tensor& params, const at::Tensor& gradient,
+                 const lora_dist::cuda::Moment8bit& first,
+                 const lora_dist::cuda::Moment8bit& second,
+                 const lora_dist::cuda::Adamw8bitStep& step) const;
   /// 0-dim, fp64, on the device of `flat`.
   at::Tensor sum_of_squares(const at::Tensor& flat) const;
 

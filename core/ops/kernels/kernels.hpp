@@ -19,6 +19,9 @@ struct DropoutStream {  // counter-based: the mask is a function of these number
                         // place
   uint64_t seed = 0;
   uint32_t step = 0, slot = 0, module = 0;
+  /// Where not null, memory of the device that draws, read when it does in place of `step` and
+  /// `slot`: a recorded kernel runs again with what lies there then.
+  const uint32_t* step_and_slot = nullptr;
 };
 
 /// c (+)= scale * a b in fp32; c (m, n), a (m, k), b (k, n). Rows are `_row` elements apart,

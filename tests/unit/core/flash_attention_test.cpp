@@ -59,6 +59,20 @@ TEST(SampleRows, AreOneForEachTokenOfSamplesOfOne) {
   EXPECT_EQ(samples->longest, 1);
 }
 
+TEST(SampleRows, BecomeAPowerOfTwoWithEmptyOnesBehind) {
+  const auto padded = [](int64_t count) {
+    ops::SampleRows samples{at::arange(0, 5 * count + 1, 5, at::kInt), 5};
+    ops::add_empty_samples(samples);
+    EXPECT_TRUE(samples.first_rows.is_contiguous());
+    return samples;
+  };
+  EXPECT_THAT(values_of(padded(3).first_rows), ElementsAre(0, 5, 10, 15, 15, 15, 15, 15, 15));
+  EXPECT_EQ(padded(3).longest, 5);
+  EXPECT_EQ(padded(8).first_rows.numel(), 9);
+  EXPECT_EQ(padded(9).first_rows.numel(), 17);
+  EXPECT_EQ(values_of(padded(9).first_rows).back(), 45);
+}
+
 TEST(SampleRows, AreNoneWhereAFirstKeyIsNotThatOfASample) {
   EXPECT_FALSE(ops::sample_rows(at::tensor({0, 0, 1, 1}).view({1, 4})));  // 2 sees 1, 1 sees 0
   EXPECT_FALSE(ops::sample_rows(at::tensor({1, 1}).view({1, 2})));        // 0 sees nothing

@@ -148,6 +148,13 @@ TEST_P(EveryRowKernel, DropsTheElementsThatTheHostDrops) {
   const at::Tensor got = rows().dropout(x, 0.25, stream);
   EXPECT_TRUE(at::equal(got.cpu(), ops::dropout(x.cpu(), 0.25, stream)));
   EXPECT_GT((got == 0).sum().item<int64_t>(), 0);
+  // The same step and slot from memory, which a recorded kernel reads anew.
+  const at::Tensor numbers = here(at::tensor({3, 5}, at::kInt));
+  const kernels::DropoutStream from_memory{stream.seed, 99, 99, 2,
+                                           static_cast<const uint32_t*>(numbers.const_data_ptr())};
+  EXPECT_TRUE(at::equal(rows().dropout(x, 0.25, from_memory), got));
+  numbers.select(0, 0).fill_(4);
+  EXPECT_FALSE(at::equal(rows().dropout(x, 0.25, from_memory), got));
 }
 
 // Rows that begin beside the borders of 16 bytes go another way.

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kRows = 12, kIn = 20;
 const std::vector<int64_t> kOut = {24, 8, 10};
 const std::vector<std::string> kNames = {"attn.q_proj", "attn.k_proj", "attn.v_proj"};
-constexpr PassContext kTraining{.training = true, .seed = 3, .step = 2, .slot = 1};
+const PassContext kTraining{.training = true, .seed = 3, .step = 2, .slot = 1};
 
 class ThreeWeights final : public WeightSource {
  public:

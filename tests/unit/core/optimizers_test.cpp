@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "core/optimizers/adamw8bit.hpp"
 #include "core/optimizers/optimizer.hpp"
+#include "tests/support/gpu.hpp"
+#include "tests/support/host_row_kernels.hpp"
 
 namespace lora_dist {
 namespace {
@@ -104,6 +107,41 @@ TEST(AdamW8bit, KeepsAQuarterOfAdamWsState) {
     return static_cast<double>(sum);
   };
   EXPECT_LT(bytes("adamw8bit") / bytes("adamw"), 0.26);
+}
+
+/// Parameters and state after some steps; the last block of the moments is short.
+NamedTensors after_steps(at::Device device, const ops::cuda::Rows* rows) {
+  const at::Tensor params = at::cos(at::arange(1000, at::kFloat)).to(device);
+  StepsConfig config;
+  config.weight_decay = 0.1;
+  const auto optimizer = make_adamw8bit({params, config}, rows);
+  for (int step = 1; step <= 5; ++step) {
+    at::Tensor gradient = at::sin(at::arange(1000, at::kFloat) * step * 0.7);
+    gradient.narrow(0, 256, 256).zero_();  // a block without a largest value
+    optimizer->step(gradient.to(device), 0.05);
+  }
+  NamedTensors result = optimizer->state();
+  result.emplace_back("params", params.cpu());
+  return result;
+}
+
+TEST(AdamW8bit, HasTheBitsOfTheHostFromItsKernelOnHostThreads) {
+  const ops::cuda::Rows rows(cuda::host_row_kernels);
+  const NamedTensors wanted = after_steps(at::kCPU, nullptr), got = after_steps(at::kCPU, &rows);
+  ASSERT_EQ(got.size(), wanted.size());
+  for (size_t i = 0; i < wanted.size(); ++i)
+    EXPECT_TRUE(at::equal(got[i].second, wanted[i].second)) << wanted[i].first;
+}
+
+TEST(AdamW8bit, EndsOnAGpuWhereItEndsOnTheHost) {
+  const std::optional<at::Device> gpu = this_machines_gpu();
+  if (!gpu) GTEST_SKIP() << kNoGpu;
+  const ops::cuda::Rows* rows = ops::cuda::rows_for(at::zeros({1}, *gpu));
+  if (!rows) GTEST_SKIP() << "no kernels for this GPU in this build";
+  const at::Tensor wanted = after_steps(at::kCPU, nullptr).back().second;
+  const at::Tensor got = after_steps(*gpu, rows).back().second;
+  // A product and a sum are one rounding there, so a code here and there is its neighbour.
+  EXPECT_LT((got - wanted).abs().mean().item<double>(), 1e-4);
 }
 
 TEST(AdamW8bit, EndsNearAdamWOnANoisySlope) {

@@ -46,9 +46,9 @@ class LinearTask final : public Task {
 
 class TwoNumbers final : public Adapter {
  public:
-  TwoNumbers() {
+  explicit TwoNumbers(bool gradient_stays) {
     params_.add("w", {2});
-    params_.allocate(at::kCPU);
+    params_.allocate(at::kCPU, gradient_stays);
   }
   TrainableParams& params() override { return params_; }
   void attach(double) override {}
@@ -113,9 +113,11 @@ class Intruder final : public RunObserver {
 };
 
 struct Bench {
-  explicit Bench(Communicator& communicator, std::vector<Batch> batches, int64_t num_steps = 1)
+  explicit Bench(Communicator& communicator, std::vector<Batch> batches, int64_t num_steps = 1,
+                 bool gradient_stays = false)
       : world(communicator),
         stream(std::move(batches), num_steps),
+        adapter(gradient_stays),
         optimizer(adapter.params().flat()),
         task(adapter.params()),
         intruder(adapter.params().flat()),
@@ -227,20 +229,41 @@ TEST(Trainer, StopsAllRanksWhenOneBitOfOneRankHasFlipped) {
 TEST(Trainer, GivesTheSameBitsAtEveryWorldSize) {
   std::vector<Batch> batches;
   for (int64_t i = 0; i < 8; ++i) batches.push_back(batch_of(i + 1, 2 * i + 1));
-  const auto train = [&](Communicator& world) {
-    Bench bench(world, batches, /*num_steps=*/3);
+  const auto train = [&](Communicator& world, bool gradient_stays) {
+    Bench bench(world, batches, /*num_steps=*/3, gradient_stays);
     bench.run({.save_steps = 0});
     return std::pair(bench.adapter.params().flat().clone(), bench.recorder.steps.back().loss);
   };
   const auto alone = make_local_world(1, 10);
-  const auto [expected, loss] = train(*alone[0]);
-  for (const int world_size : {2, 3, 5, 8}) {
-    run_ranks(world_size, [&, &expected = expected, &loss = loss](Communicator& world) {
-      const auto [params, last_loss] = train(world);
-      EXPECT_TRUE(at::equal(params, expected)) << world_size << " ranks";
-      EXPECT_EQ(last_loss, loss) << world_size << " ranks";
-    });
+  const auto [expected, loss] = train(*alone[0], false);
+  for (const int world_size : {1, 2, 3, 5, 8}) {
+    for (const bool gradient_stays : {false, true}) {
+      run_ranks(world_size, [&, &expected = expected, &loss = loss](Communicator& world) {
+        const auto [params, last_loss] = train(world, gradient_stays);
+        EXPECT_TRUE(at::equal(params, expected)) << world_size << " ranks";
+        EXPECT_EQ(last_loss, loss) << world_size << " ranks";
+      });
+    }
   }
+}
+
+TEST(TrainableParams, StayWhereTheyAreWithTheirGradient) {
+  TrainableParams params;
+  params.add("w", {3});
+  params.allocate(at::kCPU, /*gradient_stays=*/true);
+  const void* place = params.gradient().const_data_ptr();
+  const at::Tensor slot = at::tensor({1.0f, 2.0f, 3.0f});
+  params.gradient_view(0).add_(slot);
+  const at::Tensor taken = params.take_gradient();
+  params.gradient_view(0).add_(2 * slot);
+  const at::Tensor lent = params.gradient();
+  params.lend_gradient();
+  EXPECT_TRUE(at::equal(taken, slot));
+  EXPECT_TRUE(at::equal(lent, 2 * slot));
+  EXPECT_DEATH(params.gradient_view(0), "is being summed already");
+  params.take_back_gradient();
+  EXPECT_TRUE(at::equal(params.gradient_view(0), at::zeros({3})));
+  EXPECT_EQ(params.gradient().const_data_ptr(), place);
 }
 
 }  // namespace

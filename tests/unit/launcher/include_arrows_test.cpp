@@ -38,6 +38,7 @@ const std::vector<IncludeRule>& include_rules() {
       {"gloo/", {"dist/"}},
       {"nccl.h", {"dist/backends/nccl/"}},  // CUDA's headers come with it
       {"cuda_runtime", {}},
+      {"c10/cuda/", {"core/ops/cuda/"}},  // so do these
       {"torch/csrc/distributed/", {"dist/"}},
       {"CLI/", {"launcher/"}},
       {"spdlog/", {"core/log.cpp"}},  // 3 s of compile time per file
