@@ -45,13 +45,13 @@ void for_each_piece(const at::Tensor& weight_OI, at::ScalarType dtype, const Use
   }
 }
 
-/// y = x W^T; y has the dtype of the product.
-void multiply(const at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI) {
+/// y = beta y + scale * x W^T; y has the dtype of the product.
+void multiply(const at::Tensor& y_NO, double beta, const at::Tensor& x_NI,
+              const at::Tensor& weight_OI, double scale = 1) {
   if (low_rank::suits(x_NI, weight_OI.size(0)))
-    return low_rank::multiply(y_NO, /*accumulate=*/false, x_NI, weight_OI.t());
+    return low_rank::multiply(y_NO, /*accumulate=*/beta != 0, x_NI, weight_OI.t(), scale);
   for_each_piece(weight_OI, y_NO.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
-    at::Tensor y_NP = y_NO.narrow(1, first, piece_PI.size(0));
-    at::mm_out(y_NP, x_NI, piece_PI.t());
+    y_NO.narrow(1, first, piece_PI.size(0)).addmm_(x_NI, piece_PI.t(), beta, scale);
   });
 }
 
@@ -59,7 +59,7 @@ void multiply(const at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& 
 at::Tensor unrounded_product(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
   at::Tensor y_NO =
       at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options().dtype(product_dtype(x_NI)));
-  multiply(y_NO, x_NI.to(y_NO.scalar_type()), weight_OI);
+  multiply(y_NO, /*beta=*/0, x_NI.to(y_NO.scalar_type()), weight_OI);
   return y_NO;
 }
 
@@ -110,7 +110,7 @@ at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_
 
 void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI) {
   if (product_dtype(x_NI) == x_NI.scalar_type()) {
-    multiply(y_NO, x_NI, weight_OI);
+    multiply(y_NO, /*beta=*/0, x_NI, weight_OI);
   } else {
     y_NO.copy_(unrounded_product(x_NI, weight_OI));
   }
@@ -130,19 +130,13 @@ void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
 void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
                  double scale) {
   const bool is_new = !y_NO.defined();
-  if (product_dtype(x_NI) == x_NI.scalar_type() && low_rank::suits(x_NI, weight_OI.size(0))) {
+  if (product_dtype(x_NI) == x_NI.scalar_type()) {
     if (is_new) y_NO = at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options());
-    low_rank::multiply(y_NO, /*accumulate=*/!is_new, x_NI, weight_OI.t(), scale);
+    multiply(y_NO, /*beta=*/is_new ? 0 : 1, x_NI, weight_OI, scale);
   } else if (is_new) {
-    y_NO = product(x_NI, weight_OI);
-    if (scale != 1) y_NO.mul_(scale);
-  } else if (product_dtype(x_NI) != x_NI.scalar_type()) {
-    y_NO.add_(product(x_NI, weight_OI), scale);
+    y_NO = product(x_NI, weight_OI).mul_(scale);
   } else {
-    for_each_piece(weight_OI, x_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
-      y_NO.narrow(1, first, piece_PI.size(0))
-          .addmm_(x_NI, piece_PI.t(), /*beta=*/1, /*alpha=*/scale);
-    });
+    y_NO.add_(product(x_NI, weight_OI), scale);
   }
 }
 
