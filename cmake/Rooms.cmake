@@ -57,13 +57,18 @@ set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "${vect
 set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_scalar.cpp
   PROPERTIES COMPILE_OPTIONS "-fno-tree-vectorize;-fno-tree-slp-vectorize;-ffp-contract=off")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx2.cpp
-    PROPERTIES COMPILE_OPTIONS "${vector_math};-mavx2;-mfma")
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx512.cpp
-    PROPERTIES COMPILE_OPTIONS "${vector_math};-mavx2;-mfma;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mprefer-vector-width=512")
+  set(avx2 -mavx2 -mfma)
+  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+  foreach(kernel IN ITEMS "table_avx2;${avx2}" "table_avx512;${avx512}" "bf16_avx512;${avx512};-mavx512bf16"
+                          "bf16_amx;${avx512};-mamx-tile;-mamx-bf16")
+    list(POP_FRONT kernel name)
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/${name}.cpp
+      PROPERTIES COMPILE_OPTIONS "${vector_math};${kernel}")
+  endforeach()
 else()
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx2.cpp
-    ${PROJECT_SOURCE_DIR}/core/ops/kernels/table_avx512.cpp PROPERTIES HEADER_FILE_ONLY ON)
+  foreach(name IN ITEMS table_avx2 table_avx512 bf16_avx512 bf16_amx)
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/core/ops/kernels/${name}.cpp PROPERTIES HEADER_FILE_ONLY ON)
+  endforeach()
 endif()
 
 # The one file of core that sees CUDA's headers, through LibTorch's; alone, for they define macros.

@@ -53,9 +53,13 @@ class LoraBranch final : public AdapterBranch {
   void forward(const at::Tensor& x_NI, std::vector<at::Tensor>& y,
                const PassContext& pass) override {
     const trace::Span span("lora forward");
-    const at::Tensor hidden_NS = hidden(x_NI, pass);
-    for (const Part& part : parts_)
-      ops::add_product(y[part.layer], columns_of(part, hidden_NS), part.bt_RO.t(), scale_of(part));
+    const at::Tensor hidden_NS = is_dropping(pass) ? at::Tensor() : ops::product(x_NI, a_SI_);
+    for (const Part& part : parts_) {
+      const at::Tensor hidden_NR =
+          is_dropping(pass) ? ops::product(x_NI, rows_of(part, a_SI_), dropout_of(part, x_NI, pass))
+                            : columns_of(part, hidden_NS);
+      ops::add_product(y[part.layer], hidden_NR, part.bt_RO.t(), scale_of(part));
+    }
   }
 
   // With s the scale, h = drop(x) A^T and g = s dy B:  dB = s dy^T h, dA = g^T drop(x), dx +=
@@ -63,28 +67,8 @@ class LoraBranch final : public AdapterBranch {
   void backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy, at::Tensor& dx_NI,
                 bool need_dx, const PassContext& pass) override {
     const trace::Span span("lora backward");
-    const at::Tensor hidden_NS = hidden(x_NI, pass);
-    at::Tensor g_NS = at::empty_like(hidden_NS);
-    for (const Part& part : parts_) {
-      const at::Tensor& dy_NO = dy[part.layer];
-      ops::add_outer_product(params_.gradient_view(part.b_index), dy_NO,
-                             columns_of(part, hidden_NS).mul(scale_of(part)));
-      columns_of(part, g_NS).copy_(ops::product(dy_NO, part.bt_RO).mul_(scale_of(part)));
-    }
-    if (is_dropping(pass)) {
-      for (const Part& part : parts_) {
-        const at::Tensor g_NR = columns_of(part, g_NS);
-        ops::add_outer_product(params_.gradient_view(part.a_index), g_NR,
-                               dropped(x_NI, part, pass));
-        if (!need_dx) continue;
-        const at::Tensor dx =
-            dropped(ops::product_transposed(g_NR, rows_of(part, a_SI_)), part, pass);
-        dx_NI = dx_NI.defined() ? dx_NI.add_(dx) : dx;
-      }
-      return;
-    }
-    add_gradient_of_a(g_NS, x_NI);
-    if (need_dx) ops::add_product_transposed(dx_NI, g_NS, a_SI_);
+    is_dropping(pass) ? backward_dropping(x_NI, dy, dx_NI, need_dx, pass)
+                      : backward_shared(x_NI, dy, dx_NI, need_dx);
   }
 
   int64_t end_of_gradients() const override {
@@ -126,16 +110,39 @@ class LoraBranch final : public AdapterBranch {
   double scale_of(const Part& part) const { return part.scale * weight_; }
   bool is_dropping(const PassContext& pass) const { return pass.training && dropout_ > 0; }
   /// Every module draws a mask of its own, as in PEFT.
-  at::Tensor dropped(const at::Tensor& x_NI, const Part& part, const PassContext& pass) const {
-    return ops::dropout(x_NI, dropout_, pass.dropout_stream(part.module));
+  ops::Dropout dropout_of(const Part& part, const at::Tensor& x_NI, const PassContext& pass) const {
+    return {x_NI, dropout_, pass.dropout_stream(part.module)};
   }
 
-  at::Tensor hidden(const at::Tensor& x_NI, const PassContext& pass) const {
-    if (!is_dropping(pass)) return ops::product(x_NI, a_SI_);
-    std::vector<at::Tensor> hidden_NR;
-    for (const Part& part : parts_)
-      hidden_NR.push_back(ops::product(dropped(x_NI, part, pass), rows_of(part, a_SI_)));
-    return at::cat(hidden_NR, 1);
+  void backward_shared(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy, at::Tensor& dx_NI,
+                       bool need_dx) {
+    const at::Tensor hidden_NS = ops::product(x_NI, a_SI_), g_NS = at::empty_like(hidden_NS);
+    for (const Part& part : parts_) {
+      columns_of(part, g_NS)
+          .copy_(gradient_of_hidden(part, dy[part.layer], columns_of(part, hidden_NS)));
+    }
+    add_gradient_of_a(g_NS, x_NI);
+    if (need_dx) ops::add_product_transposed(dx_NI, g_NS, a_SI_);
+  }
+
+  void backward_dropping(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy,
+                         at::Tensor& dx_NI, bool need_dx, const PassContext& pass) {
+    for (const Part& part : parts_) {
+      const ops::Dropout dropout = dropout_of(part, x_NI, pass);
+      const at::Tensor a_RI = rows_of(part, a_SI_);
+      const at::Tensor g_NR =
+          gradient_of_hidden(part, dy[part.layer], ops::product(x_NI, a_RI, dropout));
+      ops::add_outer_product(params_.gradient_view(part.a_index), g_NR, x_NI, dropout);
+      if (need_dx) ops::add_product_transposed(dx_NI, g_NR, a_RI, dropout);
+    }
+  }
+
+  /// g, and the gradient of B beside it.
+  at::Tensor gradient_of_hidden(const Part& part, const at::Tensor& dy_NO,
+                                const at::Tensor& hidden_NR) {
+    ops::add_outer_product(params_.gradient_view(part.b_index), dy_NO,
+                           hidden_NR.mul(scale_of(part)));
+    return ops::product(dy_NO, part.bt_RO).mul_(scale_of(part));
   }
 
   void add_gradient_of_a(const at::Tensor& g_NS, const at::Tensor& x_NI) {

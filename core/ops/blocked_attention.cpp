@@ -1,8 +1,7 @@
 #include "core/ops/blocked_attention.hpp"
 
-#include <algorithm>
-
 #include "core/error.hpp"
+#include "core/ops/attention_blocks.hpp"
 #include "core/ops/kernels/kernels.hpp"
 
 namespace lora_dist::ops::blocked {
@@ -12,57 +11,6 @@ using kernels::table;
 
 // Query rows of a block. Fewer waste less beyond the diagonal, more make faster products.
 constexpr int64_t kBlockRows = 48;
-
-/// Query rows [row, row + rows) of a head and the keys that any of them sees.
-struct Block {
-  int64_t row, rows;
-  int64_t key, width;
-  std::vector<int64_t> first, last;  // [i]: columns that row i sees, counted from `key`
-};
-
-/// Of one sequence; `starts` is [t], or null.
-std::vector<Block> blocks_of(int64_t tokens, int64_t keys, int64_t window, const int64_t* starts) {
-  std::vector<Block> blocks;
-  for (int64_t row = 0; row < tokens; row += kBlockRows) {
-    Block block{.row = row, .rows = std::min(kBlockRows, tokens - row)};
-    const int64_t position = keys - tokens + row;  // of the block's first row among the keys
-    const auto first_key = [&](int64_t i) {
-      const int64_t start = starts ? starts[row + i] : 0;
-      return window > 0 ? std::max(start, position + i - window + 1) : start;
-    };
-    block.key = first_key(0);
-    block.width = position + block.rows - block.key;
-    for (int64_t i = 0; i < block.rows; ++i) {
-      block.first.push_back(first_key(i) - block.key);
-      block.last.push_back(position + i + 1 - block.key);
-    }
-    blocks.push_back(std::move(block));
-  }
-  return blocks;
-}
-
-using BlocksOfSequences = std::vector<std::vector<Block>>;  // [b]
-
-/// What all heads of the attention share.
-struct Layout {
-  int64_t group, head_dim;
-  BlocksOfSequences blocks;
-  int64_t largest = 0;  // rows * width of a block
-
-  Layout(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH, const AttentionOptions& options)
-      : group(q_BTNH.size(2) / k_BSKH.size(2)), head_dim(q_BTNH.size(3)) {
-    const int64_t tokens = q_BTNH.size(1), keys = k_BSKH.size(1);
-    LD_CHECK(!options.starts_BT.defined() || tokens == keys, "packed rows have no past");
-    for (int64_t b = 0; b < q_BTNH.size(0); ++b) {
-      const int64_t* starts = options.starts_BT.defined()
-                                  ? options.starts_BT.const_data_ptr<int64_t>() + b * tokens
-                                  : nullptr;
-      blocks.push_back(blocks_of(tokens, keys, options.window, starts));
-      for (const Block& block : blocks.back())
-        largest = std::max(largest, block.rows * block.width);
-    }
-  }
-};
 
 /// A matrix in fp32; a row's elements are `column` apart.
 struct Matrix {
@@ -118,20 +66,11 @@ void store_head(const at::Tensor& x_TH, const at::Tensor& x_BTNH, int64_t sequen
   if (x_BTNH.scalar_type() != at::kFloat) x_BTNH.select(0, sequence).select(1, head).copy_(x_TH);
 }
 
-/// Calls body(sequence, kv_head) for all of them, spread over the threads.
-template <class Body>
-void for_each_kv_head(const at::Tensor& k_BSKH, Body&& body) {
-  const int64_t heads = k_BSKH.size(2);
-  kernels::parallel_rows(k_BSKH.size(0) * heads, /*grain=*/1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) body(task / heads, task % heads);
-  });
-}
-
 }  // namespace
 
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
-  const Layout layout(q_BTNH, k_BSKH, options);
+  const AttentionBlocks layout(q_BTNH, k_BSKH, options, {.rows = kBlockRows});
   const int64_t heads = q_BTNH.size(2), tokens = q_BTNH.size(1), group = layout.group;
   const at::Tensor out_BTNH = at::empty(q_BTNH.sizes(), q_BTNH.options());
   const at::Tensor log_sum_BNT = at::empty({q_BTNH.size(0), heads, tokens}, at::kFloat);
@@ -145,7 +84,7 @@ AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
       const at::Tensor q_TH = head_of(q_BTNH, sequence, head);
       const at::Tensor out_TH = room_for_head(out_BTNH, sequence, head);
       float* log_sums = log_sum_BNT.data_ptr<float>() + (sequence * heads + head) * tokens;
-      for (const Block& block : layout.blocks[sequence]) {
+      for (const AttentionBlock& block : layout.blocks[sequence]) {
         const Matrix q = matrix_of(q_TH).rows_of(block.row, block.rows);
         const Matrix weights{room.data_ptr<float>(), block.rows, block.width, block.width};
         multiply(q, matrix_of(k_HS).columns_of(block.key, block.width), weights);
@@ -166,7 +105,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
                                       const at::Tensor& v_BTKH, const AttentionResult& forward,
                                       const at::Tensor& dout_BTNH,
                                       const AttentionOptions& options) {
-  const Layout layout(q_BTNH, k_BTKH, options);
+  const AttentionBlocks layout(q_BTNH, k_BTKH, options, {.rows = kBlockRows});
   const int64_t heads = q_BTNH.size(2), tokens = q_BTNH.size(1), group = layout.group;
   const int64_t head_dim = layout.head_dim;
   AttentionGradients gradients{at::empty(q_BTNH.sizes(), q_BTNH.options()),
@@ -188,7 +127,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
       const at::Tensor dq_TH = room_for_head(gradients.dq_BTNH, sequence, head);
       const float* log_sums =
           forward.log_sum_BNT.const_data_ptr<float>() + (sequence * heads + head) * tokens;
-      for (const Block& block : layout.blocks[sequence]) {
+      for (const AttentionBlock& block : layout.blocks[sequence]) {
         const auto rows_of = [&](const at::Tensor& x_TH) {
           return matrix_of(x_TH).rows_of(block.row, block.rows);
         };

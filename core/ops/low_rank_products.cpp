@@ -2,16 +2,19 @@
 
 #include <algorithm>
 
-#include "core/ops/kernels/kernels.hpp"
+#include "core/ops/bf16_low_rank_products.hpp"
+#include "core/ops/ops.hpp"
 
 namespace lora_dist::ops::low_rank {
 namespace {
 
+using kernels::Element;
+
 constexpr int64_t kMostRank = 64;
 // Rows of the large matrix that are read at once.
 constexpr int64_t kRows = 96;
-// The same where whole rows of the result are written: in few streams.
-constexpr int64_t kWrittenRows = 12;
+// The same where whole rows of the result are written, in few streams, or go through a dropout.
+constexpr int64_t kFewRows = 12;
 // Where columns are read: no more pages than the first level of the TLB holds.
 constexpr int64_t kSummedRows = 32;
 // Columns of the large side in a task of add_outer_product.
@@ -24,56 +27,93 @@ at::Tensor with_contiguous_rows(const at::Tensor& x) {
 }  // namespace
 
 bool suits(const at::Tensor& x_NK, int64_t num_columns) {
-  return x_NK.is_cpu() && x_NK.scalar_type() == at::kFloat &&
-         std::min(x_NK.size(1), num_columns) <= kMostRank;
+  return x_NK.is_cpu() && std::min(x_NK.size(1), num_columns) <= kMostRank &&
+         (x_NK.scalar_type() == at::kFloat ||
+          (x_NK.scalar_type() == at::kBFloat16 && has_fast_bf16()));
 }
 
-void multiply(const at::Tensor& y_NO, bool accumulate, const at::Tensor& x_NK,
-              const at::Tensor& b_KO, double scale) {
+void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
+              const Options& options) {
+  if (x_NK.scalar_type() == at::kBFloat16) return bf16::multiply(y_NO, x_NK, b_KO, options);
   const at::Tensor b = with_contiguous_rows(b_KO.to(at::kFloat));
-  const int64_t rows = x_NK.size(1) < y_NO.size(1) ? kWrittenRows : kRows;
+  const int64_t depth = x_NK.size(1), columns = y_NO.size(1);
+  const int64_t most_rows = depth < columns || options.of_input ? kFewRows : kRows;
   kernels::parallel_rows(x_NK.size(0), kRows, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; row += rows) {
-      kernels::table().small_product({.m = std::min(rows, end - row),
-                                      .n = y_NO.size(1),
-                                      .k = x_NK.size(1),
-                                      .a = x_NK.const_data_ptr<float>() + row * x_NK.stride(0),
-                                      .a_row = x_NK.stride(0),
-                                      .a_col = x_NK.stride(1),
-                                      .b = b.const_data_ptr<float>(),
-                                      .b_row = b.stride(0),
-                                      .c = y_NO.data_ptr<float>() + row * y_NO.stride(0),
-                                      .c_row = y_NO.stride(0),
-                                      .scale = static_cast<float>(scale),
-                                      .accumulate = accumulate});
+    const at::Tensor input = at::empty({options.of_input ? most_rows * depth : 0}, at::kFloat);
+    const at::Tensor result = at::empty({options.of_result ? most_rows * columns : 0}, at::kFloat);
+    for (int64_t row = begin; row < end; row += most_rows) {
+      const int64_t rows = std::min(most_rows, end - row);
+      float* y = y_NO.data_ptr<float>() + row * y_NO.stride(0);
+      kernels::SmallProduct product{.m = rows,
+                                    .n = columns,
+                                    .k = depth,
+                                    .a = x_NK.const_data_ptr<float>() + row * x_NK.stride(0),
+                                    .a_row = x_NK.stride(0),
+                                    .a_col = x_NK.stride(1),
+                                    .b = b.const_data_ptr<float>(),
+                                    .b_row = b.stride(0),
+                                    .c = y,
+                                    .c_row = y_NO.stride(0),
+                                    .scale = static_cast<float>(options.scale),
+                                    .accumulate = options.accumulate};
+      if (options.of_input) {
+        options.of_input->take({row, 0, rows, depth}, Element::fp32, product.a, product.a_row,
+                               Element::fp32, input.data_ptr(), depth);
+        product.a = input.const_data_ptr<float>();
+        product.a_row = depth;
+      }
+      if (options.of_result) {
+        product.c = result.data_ptr<float>();
+        product.c_row = columns;
+        product.accumulate = false;
+      }
+      kernels::table().small_product(product);
+      if (options.of_result)
+        options.of_result->take({row, 0, rows, columns}, Element::fp32, product.c, columns,
+                                Element::fp32, y, y_NO.stride(0), 1, options.accumulate);
     }
   });
 }
 
 // Tasks are ranges of the large side's columns; each adds the rows in order.
 void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
-                       const at::Tensor& x_NI) {
+                       const at::Tensor& x_NI, const Dropout* of_x) {
   if (dy_NO.size(1) > x_NI.size(1)) {
     const at::Tensor transposed_IO =
         at::zeros({gradient_OI.size(1), gradient_OI.size(0)}, gradient_OI.options());
-    add_outer_product(transposed_IO, x_NI, dy_NO);
+    add_outer_product(transposed_IO, of_x ? of_x->of(x_NI) : x_NI, dy_NO);
     gradient_OI.add_(transposed_IO.t());
     return;
   }
+  if (x_NI.scalar_type() == at::kBFloat16)
+    return bf16::add_outer_product(gradient_OI, dy_NO, x_NI, of_x);
   const at::Tensor x = with_contiguous_rows(x_NI);
-  kernels::parallel_rows(x.size(1), kTaskColumns, [&](int64_t begin, int64_t end) {
-    for (int64_t row = 0; row < x.size(0); row += kSummedRows) {
-      kernels::table().small_product({.m = dy_NO.size(1),
-                                      .n = end - begin,
+  const int64_t num_tasks = (x.size(1) + kTaskColumns - 1) / kTaskColumns;
+  kernels::parallel_rows(num_tasks, /*grain=*/1, [&](int64_t begin, int64_t end) {
+    const at::Tensor input = at::empty({of_x ? kSummedRows * kTaskColumns : 0}, at::kFloat);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t column = task * kTaskColumns,
+                    columns = std::min(kTaskColumns, x.size(1) - column);
+      for (int64_t row = 0; row < x.size(0); row += kSummedRows) {
+        kernels::SmallProduct product{.m = dy_NO.size(1),
+                                      .n = columns,
                                       .k = std::min(kSummedRows, x.size(0) - row),
                                       .a = dy_NO.const_data_ptr<float>() + row * dy_NO.stride(0),
                                       .a_row = dy_NO.stride(1),
                                       .a_col = dy_NO.stride(0),
-                                      .b = x.const_data_ptr<float>() + row * x.stride(0) + begin,
+                                      .b = x.const_data_ptr<float>() + row * x.stride(0) + column,
                                       .b_row = x.stride(0),
-                                      .c = gradient_OI.data_ptr<float>() + begin,
+                                      .c = gradient_OI.data_ptr<float>() + column,
                                       .c_row = gradient_OI.stride(0),
-                                      .accumulate = true});
+                                      .accumulate = true};
+        if (of_x) {
+          of_x->take({row, column, product.k, columns}, Element::fp32, product.b, product.b_row,
+                     Element::fp32, input.data_ptr(), kTaskColumns);
+          product.b = input.const_data_ptr<float>();
+          product.b_row = kTaskColumns;
+        }
+        kernels::table().small_product(product);
+      }
     }
   });
 }

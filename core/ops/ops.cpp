@@ -15,18 +15,18 @@ using kernels::Element;
 using kernels::parallel_rows;
 using kernels::table;
 
-Element element_of(const at::Tensor& x) {
-  LD_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16,
-           "activations are fp32 or bf16");
-  return x.scalar_type() == at::kFloat ? Element::fp32 : Element::bf16;
-}
-
 // Rows of about 32 k values each make a task worth a thread.
 int64_t grain_for(int64_t width) { return std::max<int64_t>(1, 32768 / width); }
 
 bool is_cpu(const at::Tensor& x) { return x.device().is_cpu(); }
 
 }  // namespace
+
+Element element_of(const at::Tensor& x) {
+  LD_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16,
+           "activations are fp32 or bf16");
+  return x.scalar_type() == at::kFloat ? Element::fp32 : Element::bf16;
+}
 
 at::Tensor rms_norm(const at::Tensor& x_ND, const at::Tensor& weight_D, double offset, double eps,
                     at::Tensor& inv_rms_N) {
@@ -128,20 +128,9 @@ at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, doubl
 }
 
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) {
-  const trace::Span span("dropout");
   if (const auto* gpu = cuda::rows_for(x_NI)) return gpu->dropout(x_NI, p, stream);
   if (!is_cpu(x_NI)) return composed::dropout(x_NI, p, stream);
-  const int64_t rows = x_NI.size(0), width = x_NI.size(1);
-  const Element element = element_of(x_NI);
-  DropoutStream here = stream;
-  if (stream.step_and_slot)
-    here.step = stream.step_and_slot[0], here.slot = stream.step_and_slot[1];
-  at::Tensor y_NI = at::empty_like(x_NI);
-  parallel_rows(rows, grain_for(width), [&](int64_t first, int64_t last) {
-    table().dropout(element, x_NI.const_data_ptr(), y_NI.data_ptr(), static_cast<float>(p), here,
-                    first, last, width);
-  });
-  return y_NI;
+  return Dropout(x_NI, p, stream).of(x_NI);
 }
 
 double sum_of_squares(const at::Tensor& flat) {

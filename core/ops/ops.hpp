@@ -10,12 +10,12 @@
 // Dtypes: activations are fp32 or bf16; norms' weights, inverse roots and rotation tables are fp32.
 #pragma once
 
+#include "core/ops/dropout.hpp"
 #include "core/ops/kernels/kernels.hpp"
 
 namespace lora_dist::ops {
 
 using kernels::Activation;
-using kernels::DropoutStream;
 
 struct Rotation {
   at::Tensor cos_TH;  // (T, rotary / 2), fp32
@@ -66,6 +66,18 @@ void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& wei
                  double scale = 1);
 /// gradient_OI (fp32) += dy^T x.
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI);
+
+/// The same through a dropout: drop(x) W^T, dx += drop(dy W) (dx made where it is undefined), and
+/// gradient += dy^T drop(x).
+at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI, const Dropout& of_x);
+void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO, const at::Tensor& weight_OI,
+                            const Dropout& of_dx);
+void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI,
+                       const Dropout& of_x);
+
+/// How the kernels on the CPU call the dtype of activations; anything but fp32 and bf16 is an
+/// error.
+kernels::Element element_of(const at::Tensor& x);
 
 /// The number format in which activations of `compute` are multiplied on `device`: fp32 on a CPU
 /// without bf16 units, where LibTorch multiplies bf16 ten times slower.

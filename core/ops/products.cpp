@@ -49,7 +49,7 @@ void for_each_piece(const at::Tensor& weight_OI, at::ScalarType dtype, const Use
 void multiply(const at::Tensor& y_NO, double beta, const at::Tensor& x_NI,
               const at::Tensor& weight_OI, double scale = 1) {
   if (low_rank::suits(x_NI, weight_OI.size(0)))
-    return low_rank::multiply(y_NO, /*accumulate=*/beta != 0, x_NI, weight_OI.t(), scale);
+    return low_rank::multiply(y_NO, x_NI, weight_OI.t(), {.scale = scale, .accumulate = beta != 0});
   for_each_piece(weight_OI, y_NO.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
     y_NO.narrow(1, first, piece_PI.size(0)).addmm_(x_NI, piece_PI.t(), beta, scale);
   });
@@ -67,10 +67,15 @@ at::Tensor unrounded_product(const at::Tensor& x_NI, const at::Tensor& weight_OI
 void multiply_transposed(const at::Tensor& dx_NI, double beta, const at::Tensor& dy_NO,
                          const at::Tensor& weight_OI) {
   if (low_rank::suits(dy_NO, weight_OI.size(1)))
-    return low_rank::multiply(dx_NI, /*accumulate=*/beta != 0, dy_NO, weight_OI);
+    return low_rank::multiply(dx_NI, dy_NO, weight_OI, {.accumulate = beta != 0});
   for_each_piece(weight_OI, dx_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
     dx_NI.addmm_(dy_NO.narrow(1, first, piece_PI.size(0)), piece_PI, first == 0 ? beta : 1);
   });
+}
+
+/// Whether a product of x with `num_columns` on the other side applies a dropout as it reads.
+bool is_inside_low_rank(const at::Tensor& x, int64_t num_columns) {
+  return product_dtype(x) == x.scalar_type() && low_rank::suits(x, num_columns);
 }
 
 }  // namespace
@@ -143,12 +148,40 @@ void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& wei
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI) {
   const at::ScalarType dtype = product_dtype(x_NI);
   const at::Tensor dy = dy_NO.to(dtype), x = x_NI.to(dtype);
-  if (dtype != at::kFloat) {
-    gradient_OI.add_(at::mm(dy.t(), x));
-  } else if (low_rank::suits(x, gradient_OI.size(0))) {
+  if (low_rank::suits(x, gradient_OI.size(0))) {
     low_rank::add_outer_product(gradient_OI, dy, x);
+  } else if (dtype != at::kFloat) {
+    gradient_OI.add_(at::mm(dy.t(), x));
   } else {
     gradient_OI.addmm_(dy.t(), x);
+  }
+}
+
+at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI, const Dropout& of_x) {
+  if (!is_inside_low_rank(x_NI, weight_OI.size(0))) return product(of_x.of(x_NI), weight_OI);
+  const at::Tensor y_NO = at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options());
+  low_rank::multiply(y_NO, x_NI, weight_OI.t(), {.of_input = &of_x});
+  return y_NO;
+}
+
+void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO, const at::Tensor& weight_OI,
+                            const Dropout& of_dx) {
+  const bool is_new = !dx_NI.defined();
+  if (is_inside_low_rank(dy_NO, weight_OI.size(1))) {
+    if (is_new) dx_NI = at::empty({dy_NO.size(0), weight_OI.size(1)}, dy_NO.options());
+    low_rank::multiply(dx_NI, dy_NO, weight_OI, {.accumulate = !is_new, .of_result = &of_dx});
+  } else {
+    const at::Tensor dx = of_dx.of(product_transposed(dy_NO, weight_OI));
+    dx_NI = is_new ? dx : dx_NI.add_(dx);
+  }
+}
+
+void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI,
+                       const Dropout& of_x) {
+  if (is_inside_low_rank(x_NI, gradient_OI.size(0))) {
+    low_rank::add_outer_product(gradient_OI, dy_NO, x_NI, &of_x);
+  } else {
+    add_outer_product(gradient_OI, dy_NO, of_x.of(x_NI));
   }
 }
 

@@ -38,6 +38,23 @@ struct SmallProduct {
   bool accumulate = false;
 };
 
+/// y (+)= scale * x where a bit of `kept` is set, and 0 elsewhere. Rows are `_row` elements apart,
+/// of `kept` words; its first bit belongs to the first column.
+struct KeptRows {
+  Element x_element;
+  const void* x;
+  int64_t x_row;
+  Element y_element;
+  void* y;
+  int64_t y_row;
+  const uint32_t* kept;
+  int64_t kept_row;
+  float scale;
+  bool accumulate;
+  int64_t rows, columns;
+};
+constexpr int64_t words_of_kept(int64_t width) { return (width + 31) / 32; }
+
 /// All pointers are row-major; `rows` is split over threads by the caller through parallel_rows.
 struct Table {
   const char* name;
@@ -67,9 +84,12 @@ struct Table {
   /// to the gradient.
   void (*cross_entropy)(Element, void* logits, const int64_t* labels, double* losses, float softcap,
                         bool gradient, int64_t first, int64_t last, int64_t width);
-  /// y = x * keep / (1 - p), keep drawn per element from the stream.
-  void (*dropout)(Element, const void* x, void* y, float p, DropoutStream, int64_t first,
-                  int64_t last, int64_t width);
+  /// Which elements a dropout of probability p keeps, drawn from the stream by row and column: a
+  /// row has words_of_kept(width) words, and bit i % 32 of word i / 32 is element i. Bits behind
+  /// the last are 0.
+  void (*draw_kept)(uint32_t* kept, float p, DropoutStream, int64_t first, int64_t last,
+                    int64_t width);
+  void (*take_kept)(const KeptRows&);
   /// Rows of attention weights (fp32, `width` apart, fp32 only): scores become
   /// softmax(cap(scale * scores)) over the columns [first[row], last[row]) and 0 elsewhere.
   /// cap(s) = softcap * tanh(s / softcap) with softcap > 0, else s. log_sums[row] is the logarithm

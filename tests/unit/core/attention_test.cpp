@@ -1,4 +1,5 @@
-// Both attention paths, forward and backward, against autograd over the textbook formula.
+// Every attention path of the host, forward and backward, against autograd over the textbook
+// formula.
 
 #include "core/ops/attention.hpp"
 
@@ -6,6 +7,8 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "core/ops/bf16_attention.hpp"
+#include "core/ops/blocked_attention.hpp"
 #include "core/ops/composed.hpp"
 
 namespace lora_dist {
@@ -86,34 +89,57 @@ TEST_P(EveryAttention, IsTheSameComposedOfLibraryOperations) {
   EXPECT_LT(largest_difference(gradients.dv_BTKH, sides.dv), 3e-5);
 }
 
-TEST_P(EveryAttention, RoundsToBf16OnlyAtItsEnds) {
-  const Sides sides = textbook_sides(300, GetParam());
+// Two sequences of 300: one of three samples, the second of which ends a block of rows; one of
+// samples of 7 tokens.
+at::Tensor starts_of_packed_rows() {
+  const at::Tensor places = at::arange(300, at::kLong);
+  const at::Tensor first = at::where(places < 40, 0, at::where(places < 128, 40, 128));
+  return at::stack({first.to(at::kLong), places.div(7, "floor") * 7});
+}
+
+// In bf16 by way of fp32, and by the processor's bf16 instructions (plain loops where there are
+// none).
+TEST_P(EveryAttention, IsTheSameInBf16UpToItsRounding) {
   const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
-  const ops::AttentionResult got =
-      ops::attention(half(sides.q), half(sides.k), half(sides.v), GetParam());
-  EXPECT_EQ(got.out_BTNH.scalar_type(), at::kBFloat16);
-  EXPECT_LT(largest_difference(got.out_BTNH, sides.out), 1e-2);
-  const ops::AttentionGradients gradients = ops::attention_backward(
-      half(sides.q), half(sides.k), half(sides.v), got, half(sides.dout), GetParam());
-  EXPECT_LT(largest_difference(gradients.dq_BTNH, sides.dq), 2e-2);
-  EXPECT_LT(largest_difference(gradients.dk_BTKH, sides.dk) / sides.dk.abs().max().item<double>(),
-            2e-2);
+  for (const bool packed : {false, true}) {
+    ops::AttentionOptions options = GetParam();
+    if (packed) options.starts_BT = starts_of_packed_rows();
+    const Sides sides = textbook_sides(300, options);
+    const at::Tensor q = half(sides.q), k = half(sides.k), v = half(sides.v),
+                     dout = half(sides.dout);
+    const auto expect_near = [&](const ops::AttentionResult& got,
+                                 const ops::AttentionGradients& gradients) {
+      EXPECT_EQ(got.out_BTNH.scalar_type(), at::kBFloat16);
+      EXPECT_LT(largest_difference(got.out_BTNH, sides.out), 1e-2);
+      for (const auto& [gradient, wanted] : {std::pair{gradients.dq_BTNH, sides.dq},
+                                             {gradients.dk_BTKH, sides.dk},
+                                             {gradients.dv_BTKH, sides.dv}})
+        EXPECT_LT(largest_difference(gradient, wanted) / wanted.abs().max().item<double>(), 2e-2);
+    };
+    const ops::AttentionResult by_fp32 = ops::blocked::attention(q, k, v, options);
+    expect_near(by_fp32, ops::blocked::attention_backward(q, k, v, by_fp32, dout, options));
+    const ops::AttentionResult by_bf16 = ops::bf16::attention(q, k, v, options);
+    expect_near(by_bf16, ops::bf16::attention_backward(q, k, v, by_bf16, dout, options));
+  }
 }
 
 TEST_P(EveryAttention, GivesTheSameBitsForOneThreadAndTwo) {
   const Sides sides = textbook_sides(300, GetParam());
   const int threads = at::get_num_threads();
-  std::vector<at::Tensor> results;
-  for (const int num_threads : {1, 2}) {
-    at::set_num_threads(num_threads);
-    const ops::AttentionResult out = ops::attention(sides.q, sides.k, sides.v, GetParam());
-    const ops::AttentionGradients gradients =
-        ops::attention_backward(sides.q, sides.k, sides.v, out, sides.dout, GetParam());
-    results.push_back(at::cat({out.out_BTNH.flatten(), gradients.dq_BTNH.flatten(),
-                               gradients.dk_BTKH.flatten(), gradients.dv_BTKH.flatten()}));
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor q = sides.q.to(dtype), k = sides.k.to(dtype), v = sides.v.to(dtype);
+    std::vector<at::Tensor> results;
+    for (const int num_threads : {1, 2}) {
+      at::set_num_threads(num_threads);
+      const ops::AttentionResult out = ops::attention(q, k, v, GetParam());
+      const ops::AttentionGradients gradients =
+          ops::attention_backward(q, k, v, out, sides.dout.to(dtype), GetParam());
+      results.push_back(at::cat({out.out_BTNH.flatten(), gradients.dq_BTNH.flatten(),
+                                 gradients.dk_BTKH.flatten(), gradients.dv_BTKH.flatten()}));
+    }
+    EXPECT_TRUE(at::equal(results[0], results[1])) << dtype;
   }
   at::set_num_threads(threads);
-  EXPECT_TRUE(at::equal(results[0], results[1]));
 }
 
 TEST_P(EveryAttention, LetsNewTokensSeeThePastOnes) {
@@ -124,14 +150,10 @@ TEST_P(EveryAttention, LetsNewTokensSeeThePastOnes) {
                 .max()
                 .item<float>(),
             1e-5);
-}
-
-// Two sequences of 300: one of three samples, the second of which ends a block of rows; one of
-// samples of 7 tokens.
-at::Tensor starts_of_packed_rows() {
-  const at::Tensor places = at::arange(300, at::kLong);
-  const at::Tensor first = at::where(places < 40, 0, at::where(places < 128, 40, 128));
-  return at::stack({first.to(at::kLong), places.div(7, "floor") * 7});
+  const at::Tensor by_bf16 = ops::bf16::attention(q.to(at::kBFloat16), k.to(at::kBFloat16),
+                                                  v.to(at::kBFloat16), GetParam())
+                                 .out_BTNH;
+  EXPECT_LT(largest_difference(by_bf16, textbook(q, k, v, GetParam())), 1e-2);
 }
 
 TEST_P(EveryAttention, LetsASampleOfAPackedRowSeeItselfAlone) {

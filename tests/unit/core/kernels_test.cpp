@@ -6,6 +6,7 @@
 
 #include "core/ops/composed.hpp"
 #include "core/ops/ops.hpp"
+#include "core/philox.hpp"
 
 namespace lora_dist {
 namespace {
@@ -103,18 +104,65 @@ TEST_P(EveryTable, TakesCrossEntropyWithAndWithoutASoftCap) {
   }
 }
 
-TEST_P(EveryTable, DropsTheSameElementsForwardAndBackwardAndKeepsTheMean) {
-  const at::Tensor ones = at::ones({64, 101}, at::kFloat).to(dtype());
-  at::Tensor first = at::empty_like(ones), again = at::empty_like(ones),
-             other = at::empty_like(ones);
-  const auto drop = [&](at::Tensor& y, uint32_t slot) {
-    table().dropout(element(), ones.data_ptr(), y.data_ptr(), 0.25f, {42, 3, slot, 1}, 0, 64, 101);
-  };
-  drop(first, 0), drop(again, 0), drop(other, 1);
-  EXPECT_TRUE(at::equal(first, again));
-  EXPECT_FALSE(at::equal(first, other));
-  EXPECT_NEAR(first.to(at::kFloat).mean().item<double>(), 1, 0.03);
-  EXPECT_NEAR((first == 0).to(at::kFloat).mean().item<double>(), 0.25, 0.03);
+/// Bits of `rows` rows as (rows, width) of true and false.
+at::Tensor as_bools(const at::Tensor& kept_NW, int64_t width) {
+  const at::Tensor bit_of_word =
+      at::bitwise_right_shift(kept_NW.unsqueeze(2), at::arange(32, at::kInt));
+  return at::bitwise_and(bit_of_word, 1).flatten(1).narrow(1, 0, width) == 1;
+}
+
+// Four neighbours are a block of Philox, whose counter names the place and whose key the step.
+TEST_P(EveryTable, KeepsTheElementsThatPhiloxDraws) {
+  const uint64_t seed = 0x123456789abcdef;
+  const uint32_t step = 3, slot = 2, module = 7;
+  const PhiloxKey key{static_cast<uint32_t>(seed) ^ slot * 0x9E3779B9u,
+                      static_cast<uint32_t>(seed >> 32) ^ step};
+  for (const int64_t width : {1, 32, 101, 576, 1031}) {
+    const int64_t rows = 5, words = kernels::words_of_kept(width);
+    const at::Tensor kept = at::full({rows, words}, -1, at::kInt);
+    table().draw_kept(reinterpret_cast<uint32_t*>(kept.data_ptr<int32_t>()), 0.25f,
+                      {seed, step, slot, module}, 0, rows, width);
+    const at::Tensor wanted = at::empty({rows, width}, at::kBool);
+    for (uint32_t row = 0; row < rows; ++row) {
+      for (uint32_t i = 0; i < width; ++i)
+        wanted[row][i] = philox4x32({i / 4, row, module, slot}, key)[i % 4] >= 0x40000000u;
+    }
+    EXPECT_TRUE(at::equal(as_bools(kept, width), wanted)) << width;
+    const int32_t last = kept[0][words - 1].item<int32_t>();
+    EXPECT_TRUE(width % 32 == 0 || static_cast<uint32_t>(last) >> width % 32 == 0)
+        << "bits behind the last";
+  }
+}
+
+TEST_P(EveryTable, TakesWhatIsKeptAndAddsIt) {
+  const int64_t rows = 7, width = 101, words = kernels::words_of_kept(width);
+  const at::Tensor kept = at::empty({rows, words}, at::kInt), x = make({rows, width + 3}, 2, 1);
+  x[0][0] = NAN;
+  auto* bits = reinterpret_cast<uint32_t*>(kept.data_ptr<int32_t>());
+  table().draw_kept(bits, 0.5f, {42, 3, 0, 1}, 0, rows, width);
+  bits[0] &= ~1u;
+  for (const at::ScalarType to : {at::kFloat, at::kBFloat16}) {
+    for (const bool accumulate : {false, true}) {
+      const at::Tensor before = pattern({rows, width}, 1, 3).to(to), y = before.clone();
+      table().take_kept({.x_element = element(),
+                         .x = x.data_ptr(),
+                         .x_row = width + 3,
+                         .y_element = to == at::kFloat ? Element::fp32 : Element::bf16,
+                         .y = y.data_ptr(),
+                         .y_row = width,
+                         .kept = bits,
+                         .kept_row = words,
+                         .scale = 1.5f,
+                         .accumulate = accumulate,
+                         .rows = rows,
+                         .columns = width});
+      const at::Tensor taken =
+          at::where(as_bools(kept, width), x.narrow(1, 0, width).to(at::kFloat) * 1.5f, 0.0f);
+      const at::Tensor wanted = accumulate ? before.to(at::kFloat) + taken : taken;
+      EXPECT_TRUE(at::allclose(y.to(at::kFloat), wanted.to(to).to(at::kFloat), 1e-6, 1e-6))
+          << accumulate;
+    }
+  }
 }
 
 // Sizes on both sides of a tile's and of a panel's; a as stored and transposed.
@@ -218,8 +266,6 @@ std::map<std::string, at::Tensor> results_of(const kernels::Table& table, at::Sc
                         result(name, at::empty({kRows}, at::kDouble)).data_ptr<double>(), softcap,
                         /*gradient=*/true, 0, kRows, kWidth);
   }
-  table.dropout(element, x.data_ptr(), result("dropout", x).data_ptr(), 0.25f, {42, 3, 0, 1}, 0,
-                kRows, kWidth);
   if (element == Element::bf16) return results;
 
   const at::Tensor first = at::tensor({0, 5, 90}, at::kLong);
@@ -355,6 +401,41 @@ TEST(Products, OfLowRankAreThoseInDoubleAndKeepTheirBitsWithTwoThreads) {
                 2e-6 * wanted[i].abs().max().item<double>())
           << rank << ", result " << i;
       EXPECT_TRUE(at::equal(got[i], again[i])) << rank << ", result " << i;
+    }
+  }
+  at::set_num_threads(before);
+}
+
+// Of both low-rank kinds, of any size and of neither.
+TEST(Products, ThroughADropoutAreThoseOfTheDroppedMatrix) {
+  const int before = at::get_num_threads();
+  const int64_t rows = 257, wide = 421;
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (const int64_t rank : {8, 65}) {
+      const at::Tensor x = pattern({rows, wide}, 1, 1).to(dtype),
+                       a = pattern({rank, wide}, 1, 2).to(dtype);
+      const at::Tensor h = pattern({rows, rank}, 1, 3).to(dtype);
+      const ops::Dropout dropout(x, 0.25, {42, 3, 1, 2});
+      EXPECT_TRUE(at::equal(dropout.of(x), ops::dropout(x, 0.25, {42, 3, 1, 2})));
+      for (const int threads : {1, 2}) {
+        at::set_num_threads(threads);
+        at::Tensor made, added = pattern({rows, wide}, 1, 4).to(dtype);
+        const at::Tensor da = at::zeros({rank, wide}), db = at::zeros({wide, rank});
+        ops::add_product_transposed(made, h, a, dropout);
+        ops::add_product_transposed(added, h, a, dropout);
+        ops::add_outer_product(da, h, x, dropout);
+        const at::Tensor dropped = dropout.of(x).to(at::kDouble),
+                         made64 = dropout.of(at::mm(h, a)).to(at::kDouble);
+        const auto expect_near = [&](const at::Tensor& got, const at::Tensor& wanted) {
+          const double tolerance =
+              (dtype == at::kFloat ? 2e-6 : 1.2e-2) * wanted.abs().max().item<double>();
+          EXPECT_LE((got - wanted).abs().max().item<double>(), tolerance) << rank;
+        };
+        expect_near(ops::product(x, a, dropout), at::mm(dropped, a.to(at::kDouble).t()));
+        expect_near(made, made64);
+        expect_near(added, pattern({rows, wide}, 1, 4).to(at::kDouble) + made64);
+        expect_near(da, at::mm(h.to(at::kDouble).t(), dropped));
+      }
     }
   }
   at::set_num_threads(before);
