@@ -2,6 +2,7 @@
 #include <c10/util/Logging.h>
 
 #include "core/log.hpp"
+#include "core/ops/ops.hpp"
 #include "core/world.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/environments/environment.hpp"
@@ -18,6 +19,7 @@
 int main(int argc, char** argv) {
   // LibTorch's own lines come with a stack each; what stops a run comes as an exception as well.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+  lora_dist::ops::fix_order_of_sums();
   lora_dist::run_and_leave([&] {
     const lora_dist::WorldInfo world = lora_dist::detect_world();
     lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "core/ops/bf16_low_rank_products.hpp"
-#include "core/ops/ops.hpp"
+#include "core/ops/kernels/kernels.hpp"
 
 namespace lora_dist::ops::low_rank {
 namespace {
@@ -27,14 +26,12 @@ at::Tensor with_contiguous_rows(const at::Tensor& x) {
 }  // namespace
 
 bool suits(const at::Tensor& x_NK, int64_t num_columns) {
-  return x_NK.is_cpu() && std::min(x_NK.size(1), num_columns) <= kMostRank &&
-         (x_NK.scalar_type() == at::kFloat ||
-          (x_NK.scalar_type() == at::kBFloat16 && has_fast_bf16()));
+  return x_NK.is_cpu() && x_NK.scalar_type() == at::kFloat &&
+         std::min(x_NK.size(1), num_columns) <= kMostRank;
 }
 
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
-              const Options& options) {
-  if (x_NK.scalar_type() == at::kBFloat16) return bf16::multiply(y_NO, x_NK, b_KO, options);
+              const ProductOptions& options) {
   const at::Tensor b = with_contiguous_rows(b_KO.to(at::kFloat));
   const int64_t depth = x_NK.size(1), columns = y_NO.size(1);
   const int64_t most_rows = depth < columns || options.of_input ? kFewRows : kRows;
@@ -85,8 +82,6 @@ void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
     gradient_OI.add_(transposed_IO.t());
     return;
   }
-  if (x_NI.scalar_type() == at::kBFloat16)
-    return bf16::add_outer_product(gradient_OI, dy_NO, x_NI, of_x);
   const at::Tensor x = with_contiguous_rows(x_NI);
   const int64_t num_tasks = (x.size(1) + kTaskColumns - 1) / kTaskColumns;
   kernels::parallel_rows(num_tasks, /*grain=*/1, [&](int64_t begin, int64_t end) {

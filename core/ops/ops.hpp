@@ -89,6 +89,11 @@ int64_t most_piece_rows(int64_t columns);
 /// Sum of squares in fp64, in fixed blocks: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat);
 
+/// Has MKL, which makes fp32 products, add in an order that does not depend on the number of
+/// threads; on AVX-512 it does otherwise. To be called before the first product: MKL reads its
+/// environment once. What the user has set in MKL_CBWR stays.
+void fix_order_of_sums();
+
 /// Whether this processor multiplies bf16 natively (AVX-512 BF16 or AMX) and LibTorch is known to
 /// be fast with it: never on ARM.
 bool has_fast_bf16();

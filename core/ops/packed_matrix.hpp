@@ -32,15 +32,20 @@ class PackedMatrix {
       : rows_(kernels::padded(rows)),
         words_(at::empty({kernels::padded(columns) * rows_ / 2}, at::kInt)) {}
 
-  /// x, bf16 or fp32, whose rows or, bf16 alone, columns are contiguous.
   static PackedMatrix of(const at::Tensor& x) {
-    PackedMatrix packed(x.size(0), x.size(1));
-    if (x.stride(1) == 1 || x.size(1) == 1) {
-      kernels::bf16_table().pack_rows(rows_of(x), packed.words());
-    } else {
-      kernels::bf16_table().pack_columns(rows_of(x.t()), packed.words());
-    }
+    const PackedMatrix packed(x.size(0), x.size(1));
+    packed.set_columns(0, x);
     return packed;
+  }
+  /// Columns from `column`, a multiple of 32, become x (rows, any): bf16 or fp32 with contiguous
+  /// rows, or bf16 with contiguous columns.
+  void set_columns(int64_t column, const at::Tensor& x) const {
+    uint32_t* first = words() + column / kernels::kPanelColumns * panel_words();
+    if (x.stride(1) == 1 || x.size(1) == 1) {
+      kernels::bf16_table().pack_rows(rows_of(x), first);
+    } else {
+      kernels::bf16_table().pack_columns(rows_of(x.t()), first);
+    }
   }
 
   int64_t panel_words() const { return panel_words_of(rows_); }

@@ -5,6 +5,9 @@
 // converted copy of the whole base would cost twice the memory of a bf16 file, and a piece is still
 // in the cache when it is multiplied.
 
+#include <cstdlib>
+
+#include "core/ops/bf16_products.hpp"
 #include "core/ops/low_rank_products.hpp"
 #include "core/ops/ops.hpp"
 #include "core/trace.hpp"
@@ -45,11 +48,31 @@ void for_each_piece(const at::Tensor& weight_OI, at::ScalarType dtype, const Use
   }
 }
 
+bool is_bf16_on_cpu(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kBFloat16 && has_fast_bf16();
+}
+
+/// Whether a product of x with `num_columns` on the other side is one of our own, which applies a
+/// dropout to what it reads or makes. x has the dtype of the product.
+bool is_our_own(const at::Tensor& x, int64_t num_columns) {
+  return is_bf16_on_cpu(x) || low_rank::suits(x, num_columns);
+}
+void multiply_here(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
+                   const ProductOptions& options) {
+  is_bf16_on_cpu(x_NK) ? bf16::multiply(y_NO, x_NK, b_KO, options)
+                       : low_rank::multiply(y_NO, x_NK, b_KO, options);
+}
+void add_outer_product_here(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
+                            const at::Tensor& x_NI, const Dropout* of_x) {
+  is_bf16_on_cpu(x_NI) ? bf16::add_outer_product(gradient_OI, dy_NO, x_NI, of_x)
+                       : low_rank::add_outer_product(gradient_OI, dy_NO, x_NI, of_x);
+}
+
 /// y = beta y + scale * x W^T; y has the dtype of the product.
 void multiply(const at::Tensor& y_NO, double beta, const at::Tensor& x_NI,
               const at::Tensor& weight_OI, double scale = 1) {
-  if (low_rank::suits(x_NI, weight_OI.size(0)))
-    return low_rank::multiply(y_NO, x_NI, weight_OI.t(), {.scale = scale, .accumulate = beta != 0});
+  if (is_our_own(x_NI, weight_OI.size(0)))
+    return multiply_here(y_NO, x_NI, weight_OI.t(), {.scale = scale, .accumulate = beta != 0});
   for_each_piece(weight_OI, y_NO.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
     y_NO.narrow(1, first, piece_PI.size(0)).addmm_(x_NI, piece_PI.t(), beta, scale);
   });
@@ -66,16 +89,15 @@ at::Tensor unrounded_product(const at::Tensor& x_NI, const at::Tensor& weight_OI
 /// dx = beta dx + dy W; dx has the dtype of the product.
 void multiply_transposed(const at::Tensor& dx_NI, double beta, const at::Tensor& dy_NO,
                          const at::Tensor& weight_OI) {
-  if (low_rank::suits(dy_NO, weight_OI.size(1)))
-    return low_rank::multiply(dx_NI, dy_NO, weight_OI, {.accumulate = beta != 0});
+  if (is_our_own(dy_NO, weight_OI.size(1)))
+    return multiply_here(dx_NI, dy_NO, weight_OI, {.accumulate = beta != 0});
   for_each_piece(weight_OI, dx_NI.scalar_type(), [&](int64_t first, const at::Tensor& piece_PI) {
     dx_NI.addmm_(dy_NO.narrow(1, first, piece_PI.size(0)), piece_PI, first == 0 ? beta : 1);
   });
 }
 
-/// Whether a product of x with `num_columns` on the other side applies a dropout as it reads.
-bool is_inside_low_rank(const at::Tensor& x, int64_t num_columns) {
-  return product_dtype(x) == x.scalar_type() && low_rank::suits(x, num_columns);
+bool applies_dropout(const at::Tensor& x, int64_t num_columns) {
+  return product_dtype(x) == x.scalar_type() && is_our_own(x, num_columns);
 }
 
 }  // namespace
@@ -85,6 +107,8 @@ int64_t most_piece_rows(int64_t columns) {
   constexpr int64_t kMostRows = 2048, kMostElements = int64_t{4} << 20;
   return std::clamp<int64_t>(kMostElements / columns, 1, kMostRows);
 }
+
+void fix_order_of_sums() { setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0); }
 
 bool has_fast_bf16() {
 #if defined(__x86_64__)
@@ -148,8 +172,8 @@ void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& wei
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI) {
   const at::ScalarType dtype = product_dtype(x_NI);
   const at::Tensor dy = dy_NO.to(dtype), x = x_NI.to(dtype);
-  if (low_rank::suits(x, gradient_OI.size(0))) {
-    low_rank::add_outer_product(gradient_OI, dy, x);
+  if (is_our_own(x, gradient_OI.size(0))) {
+    add_outer_product_here(gradient_OI, dy, x, nullptr);
   } else if (dtype != at::kFloat) {
     gradient_OI.add_(at::mm(dy.t(), x));
   } else {
@@ -158,18 +182,18 @@ void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at
 }
 
 at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI, const Dropout& of_x) {
-  if (!is_inside_low_rank(x_NI, weight_OI.size(0))) return product(of_x.of(x_NI), weight_OI);
+  if (!applies_dropout(x_NI, weight_OI.size(0))) return product(of_x.of(x_NI), weight_OI);
   const at::Tensor y_NO = at::empty({x_NI.size(0), weight_OI.size(0)}, x_NI.options());
-  low_rank::multiply(y_NO, x_NI, weight_OI.t(), {.of_input = &of_x});
+  multiply_here(y_NO, x_NI, weight_OI.t(), {.of_input = &of_x});
   return y_NO;
 }
 
 void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO, const at::Tensor& weight_OI,
                             const Dropout& of_dx) {
   const bool is_new = !dx_NI.defined();
-  if (is_inside_low_rank(dy_NO, weight_OI.size(1))) {
+  if (applies_dropout(dy_NO, weight_OI.size(1))) {
     if (is_new) dx_NI = at::empty({dy_NO.size(0), weight_OI.size(1)}, dy_NO.options());
-    low_rank::multiply(dx_NI, dy_NO, weight_OI, {.accumulate = !is_new, .of_result = &of_dx});
+    multiply_here(dx_NI, dy_NO, weight_OI, {.accumulate = !is_new, .of_result = &of_dx});
   } else {
     const at::Tensor dx = of_dx.of(product_transposed(dy_NO, weight_OI));
     dx_NI = is_new ? dx : dx_NI.add_(dx);
@@ -178,8 +202,8 @@ void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO, const at
 
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI,
                        const Dropout& of_x) {
-  if (is_inside_low_rank(x_NI, gradient_OI.size(0))) {
-    low_rank::add_outer_product(gradient_OI, dy_NO, x_NI, &of_x);
+  if (applies_dropout(x_NI, gradient_OI.size(0))) {
+    add_outer_product_here(gradient_OI, dy_NO, x_NI, &of_x);
   } else {
     add_outer_product(gradient_OI, dy_NO, of_x.of(x_NI));
   }

@@ -1,13 +1,14 @@
 // Products of bf16 by every set of instructions that this processor has, and what is built on the
 // best of them, against sums in double.
 
+#include "core/ops/bf16_products.hpp"
+
 #include <array>
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "core/ops/bf16_low_rank_products.hpp"
 #include "core/ops/packed_matrix.hpp"
 
 namespace lora_dist {
@@ -144,7 +145,7 @@ INSTANTIATE_TEST_SUITE_P(Instructions, EveryBf16Table,
 
 // As an adapter asks for them: strided columns, results that are added to, with and without a
 // dropout.
-TEST(Bf16LowRankProducts, AreThoseInDoubleAndKeepTheirBitsWithTwoThreads) {
+TEST(Bf16Products, AreThoseInDoubleAndKeepTheirBitsWithTwoThreads) {
   const int before = at::get_num_threads();
   const int64_t rows = 557, wide = 421;
   for (const int64_t rank : {1, 8, 24, 64}) {
@@ -158,12 +159,12 @@ TEST(Bf16LowRankProducts, AreThoseInDoubleAndKeepTheirBitsWithTwoThreads) {
                        dropped = at::empty_like(hidden);
       const at::Tensor y = start.clone(), dx = start.clone();
       const at::Tensor da = at::ones({rank, wide}), da_dropped = at::ones({rank, wide});
-      ops::low_rank::bf16::multiply(hidden, x, a.t(), {});
-      ops::low_rank::bf16::multiply(dropped, x, a.t(), {.of_input = &dropout});
-      ops::low_rank::bf16::multiply(y, h, a, {.scale = 0.5, .accumulate = true});
-      ops::low_rank::bf16::multiply(dx, h, a, {.accumulate = true, .of_result = &dropout});
-      ops::low_rank::bf16::add_outer_product(da, h, x, nullptr);
-      ops::low_rank::bf16::add_outer_product(da_dropped, h, x, &dropout);
+      ops::bf16::multiply(hidden, x, a.t(), {});
+      ops::bf16::multiply(dropped, x, a.t(), {.of_input = &dropout});
+      ops::bf16::multiply(y, h, a, {.scale = 0.5, .accumulate = true});
+      ops::bf16::multiply(dx, h, a, {.accumulate = true, .of_result = &dropout});
+      ops::bf16::add_outer_product(da, h, x, nullptr);
+      ops::bf16::add_outer_product(da_dropped, h, x, &dropout);
       return std::vector<at::Tensor>{hidden, dropped, y, dx, da, da_dropped};
     };
     const std::vector<at::Tensor> got = compute(1), again = compute(2);

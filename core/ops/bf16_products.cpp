@@ -1,0 +1,192 @@
+#include "core/ops/bf16_products.hpp"
+
+#include <algorithm>
+
+#include "core/ops/packed_matrix.hpp"
+
+namespace lora_dist::ops::bf16 {
+namespace {
+
+using kernels::bf16_table;
+using kernels::Element;
+using kernels::padded;
+
+// Rows of x and columns of b in a task: rows that stay in the second cache, and runs of the result
+// that are written at once.
+constexpr int64_t kTaskRows = 128, kTaskColumns = 256;
+// Of b that is packed at once: elements, and rows, of which as many columns of a task's x are read.
+constexpr int64_t kMostPacked = int64_t{8} << 20, kMostDepth = 4096;
+// Of a sum over rows: what is packed at once.
+constexpr int64_t kSummedRows = 128;
+
+at::Tensor rows_side_by_side(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
+
+/// b_KO, bf16 or fp32, packed by all threads.
+PackedMatrix packed(const at::Tensor& b_KO) {
+  const at::Tensor b = b_KO.to(at::kBFloat16);
+  const PackedMatrix packed(b.size(0), b.size(1));
+  const int64_t num_panels = padded(b.size(1)) / kernels::kPanelColumns;
+  kernels::parallel_rows(num_panels, /*grain=*/4, [&](int64_t begin, int64_t end) {
+    const int64_t column = begin * kernels::kPanelColumns;
+    const int64_t columns = std::min(end * kernels::kPanelColumns, b.size(1)) - column;
+    packed.set_columns(column, b.narrow(1, column, columns));
+  });
+  return packed;
+}
+
+/// [0, count) in pieces of nearly equal size, multiples of `unit` but for the last.
+struct Pieces {
+  int64_t count, size;
+  Pieces(int64_t count, int64_t most, int64_t unit) : count(count) {
+    const int64_t num_pieces = (count + most - 1) / most;
+    size = ((count + num_pieces - 1) / num_pieces + unit - 1) / unit * unit;
+  }
+  template <class Use>
+  void for_each(const Use& use) const {
+    for (int64_t first = 0; first < count; first += size) use(first, std::min(size, count - first));
+  }
+};
+
+/// A part of x as a left operand, in `room` where it cannot be read as it lies: behind the last
+/// column there must be zeros up to a multiple of 32.
+struct LeftOperand {
+  const uint16_t* data;
+  int64_t row;
+
+  LeftOperand(const at::Tensor& x, const Dropout::Part& part, const Dropout* dropout,
+              uint16_t* room)
+      : data(bits_of(x) + part.row * x.stride(0) + part.column), row(x.stride(0)) {
+    if (!needs_room(part.columns, dropout)) return;
+    const int64_t room_row = padded(part.columns);
+    for (int64_t i = 0; i < part.rows; ++i) {
+      uint16_t* copy = room + i * room_row;
+      if (!dropout) std::copy_n(data + i * row, part.columns, copy);
+      std::fill(copy + part.columns, copy + room_row, uint16_t{0});
+    }
+    if (dropout) dropout->take(part, Element::bf16, data, row, Element::bf16, room, room_row);
+    data = room;
+    row = room_row;
+  }
+
+  static bool needs_room(int64_t depth, const Dropout* dropout) {
+    return dropout || depth != padded(depth);
+  }
+};
+
+/// Stores, or adds, a part of the result.
+void store(const at::Tensor& y_NO, const Dropout::Part& part, const float* result,
+           int64_t result_row, const ProductOptions& options) {
+  uint16_t* y = bits_of(y_NO) + part.row * y_NO.stride(0) + part.column;
+  if (options.of_result) {
+    options.of_result->take(part, Element::fp32, result, result_row, Element::bf16, y,
+                            y_NO.stride(0), options.scale, options.accumulate);
+  } else {
+    bf16_table().round_rows(rows_of(result, part.rows, part.columns, result_row),
+                            static_cast<float>(options.scale), options.accumulate, y,
+                            y_NO.stride(0));
+  }
+}
+
+/// The columns of y that begin at `first_column`, as many as b_KP has.
+void multiply_columns(const at::Tensor& y_NO, const at::Tensor& x, const at::Tensor& b_KP,
+                      int64_t first_column, const ProductOptions& options) {
+  const int64_t rows = x.size(0), depth = x.size(1), columns = b_KP.size(1), wide = padded(columns);
+  const int64_t groups = (columns + kTaskColumns - 1) / kTaskColumns;
+  const int64_t num_tasks = (rows + kTaskRows - 1) / kTaskRows * groups;
+  const Pieces depths(depth, kMostDepth, 32);
+  // Where b is packed in several pieces, sums wait here for the next one.
+  const bool waits = depths.size < depth;
+  const at::Tensor sums = at::empty({waits ? rows * wide : 0}, at::kFloat);
+  depths.for_each([&](int64_t first, int64_t count) {
+    const PackedMatrix b = packed(b_KP.narrow(0, first, count));
+    kernels::parallel_rows(num_tasks, /*grain=*/1, [&](int64_t begin, int64_t end) {
+      const bool copies = LeftOperand::needs_room(count, options.of_input);
+      const at::Tensor copy = at::empty({copies ? kTaskRows * padded(count) : 0}, at::kBFloat16);
+      const at::Tensor tile = at::empty({waits ? 0 : kTaskRows * kTaskColumns}, at::kFloat);
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t row = task / groups * kTaskRows, column = task % groups * kTaskColumns;
+        const Dropout::Part part{row, first_column + column, std::min(kTaskRows, rows - row),
+                                 std::min(kTaskColumns, columns - column)};
+        const LeftOperand left(x, {row, first, part.rows, count}, options.of_input, bits_of(copy));
+        float* result =
+            waits ? sums.data_ptr<float>() + row * wide + column : tile.data_ptr<float>();
+        const int64_t result_row = waits ? wide : kTaskColumns;
+        bf16_table().product({.m = part.rows,
+                              .n = padded(part.columns),
+                              .k = padded(count),
+                              .a = left.data,
+                              .a_row = left.row,
+                              .b = b.from_column(column),
+                              .b_panel_words = b.panel_words(),
+                              .c = result,
+                              .c_row = result_row,
+                              .accumulate = first > 0});
+        if (first + count == depth) store(y_NO, part, result, result_row, options);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
+              const ProductOptions& options) {
+  const at::Tensor x = rows_side_by_side(x_NK);
+  const int64_t depth = std::min(padded(x.size(1)), kMostDepth);
+  Pieces(y_NO.size(1), std::max(kMostPacked / depth, kTaskColumns), kTaskColumns)
+      .for_each([&](int64_t first, int64_t count) {
+        multiply_columns(y_NO, x, b_KO.narrow(1, first, count), first, options);
+      });
+}
+
+// Every thread has a range of x's columns and adds the rows in order: a column's sum does not
+// depend on the range.
+void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
+                       const at::Tensor& x_NI, const Dropout* of_x) {
+  if (dy_NO.size(1) > x_NI.size(1)) {
+    const at::Tensor transposed_IO =
+        at::zeros({gradient_OI.size(1), gradient_OI.size(0)}, gradient_OI.options());
+    add_outer_product(transposed_IO, of_x ? of_x->of(x_NI) : x_NI, dy_NO, nullptr);
+    gradient_OI.add_(transposed_IO.t());
+    return;
+  }
+  const at::Tensor x = rows_side_by_side(x_NI);
+  const at::Tensor dy_ON = transposed_left_operand(rows_side_by_side(dy_NO));
+  const int64_t height = dy_ON.size(0), rows = x.size(0);
+  const int64_t num_panels = padded(x.size(1)) / kernels::kPanelColumns;
+  kernels::parallel_rows(num_panels, /*grain=*/2, [&](int64_t begin, int64_t end) {
+    const int64_t column = begin * kernels::kPanelColumns;
+    const int64_t columns = std::min(end * kernels::kPanelColumns, x.size(1)) - column;
+    const int64_t wide = padded(columns);
+    const at::Tensor copy = at::empty({of_x ? kSummedRows * wide : 0}, at::kBFloat16);
+    const at::Tensor sums = at::empty({height, wide}, at::kFloat);
+    const PackedMatrix packed(kSummedRows, columns);
+    for (int64_t row = 0; row < rows; row += kSummedRows) {
+      const Dropout::Part part{row, column, std::min(kSummedRows, rows - row), columns};
+      kernels::RowsToRead read{.element = Element::bf16,
+                               .data = bits_of(x) + row * x.stride(0) + column,
+                               .row = x.stride(0),
+                               .rows = part.rows,
+                               .columns = columns};
+      if (of_x) {
+        of_x->take(part, Element::bf16, read.data, read.row, Element::bf16, copy.data_ptr(), wide);
+        read.data = copy.const_data_ptr();
+        read.row = wide;
+      }
+      bf16_table().pack_rows(read, packed.words());
+      bf16_table().product({.m = height,
+                            .n = wide,
+                            .k = padded(part.rows),
+                            .a = bits_of(dy_ON) + row,
+                            .a_row = dy_ON.stride(0),
+                            .b = packed.words(),
+                            .b_panel_words = PackedMatrix::panel_words_of(part.rows),
+                            .c = sums.data_ptr<float>(),
+                            .c_row = wide,
+                            .accumulate = row > 0});
+    }
+    gradient_OI.narrow(1, column, columns).add_(sums.narrow(1, 0, columns));
+  });
+}
+
+}  // namespace lora_dist::ops::bf16

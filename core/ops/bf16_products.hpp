@@ -1,0 +1,21 @@
+// Products on processors that multiply bf16, of any size, by our own tiles.
+//
+// LibTorch's library for bf16 splits sums by the number of threads, so that its bits depend on it;
+// here an element is one sum in one order. Row-major; weights are packed piece by piece in a buffer
+// that lasts as long as the product.
+#pragma once
+
+#include "core/ops/product_options.hpp"
+
+namespace lora_dist::ops::bf16 {
+
+/// y_NO (+)= scale * x_NK b_KO; x and y are bf16, b is bf16 or fp32. Rows of x and y are
+/// contiguous, rows or columns of b.
+void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
+              const ProductOptions& options);
+
+/// gradient_OI (fp32) += dy_NO^T x_NI; `of_x` is applied to x.
+void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
+                       const at::Tensor& x_NI, const Dropout* of_x);
+
+}  // namespace lora_dist::ops::bf16
