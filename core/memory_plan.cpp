@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "core/models/decoder.hpp"
+#include "core/ops/bf16_products.hpp"
 #include "core/ops/flash_attention.hpp"
 #include "core/ops/ops.hpp"
 #include "core/tree_levels.hpp"
@@ -60,15 +61,21 @@ class MicroBatch {
     return bytes;
   }
 
-  // The gated product and what follows from it; the dropped copy of an adapter's input.
-  int64_t block_forward() const {
-    return f_ + d_ + (request_.drops_inputs ? f_ : 0) + low_rank() + converted(f_ + d_);
+  /// What a dropout takes beside an adapter's input: a bit for each element where products read
+  /// through them, else a copy.
+  int64_t dropped(int64_t input) const {
+    if (!request_.drops_inputs) return 0;
+    const bool is_inside = !request_.on_gpu && request_.product_bytes == request_.compute_bytes;
+    return is_inside ? input / (8 * request_.compute_bytes) : input;
   }
+
+  // The gated product and what follows from it.
+  int64_t block_forward() const { return f_ + d_ + dropped(f_) + low_rank() + converted(f_ + d_); }
 
   // down_proj's input made again, its gradient, then the gradients of gate and up in their place.
   int64_t block_backward() const {
-    const int64_t mlp = 2 * f_ + (request_.drops_inputs ? f_ : 0) + converted(f_ + d_);
-    const int64_t norm = 2 * d_ + (request_.drops_inputs ? d_ : 0);
+    const int64_t mlp = 2 * f_ + dropped(f_) + converted(f_ + d_);
+    const int64_t norm = 2 * d_ + dropped(d_);
     const int64_t attention = 2 * q_ + 2 * kv_ + std::max(norm, flash_backward());
     return d_ + std::max(mlp, attention) + low_rank();
   }
@@ -111,16 +118,19 @@ class MicroBatch {
   const int64_t d_, q_, kv_, f_;
 };
 
-/// Elements of the largest piece of a weight that is converted at once.
-int64_t largest_piece(const DecoderSpec& spec) {
+/// Bytes of the largest piece of a weight that is converted or packed at once.
+int64_t largest_piece(const MemoryRequest& request) {
+  const bool packs = !request.on_gpu && request.product_bytes == 2;
+  if (!packs && request.stored_bytes == request.product_bytes) return 0;
   int64_t largest = 0;
-  for (const WeightRow& row : weight_rows(spec)) {
-    if (row.shape.size() == 2) {
-      const int64_t rows = std::min(row.shape[0], ops::most_piece_rows(row.shape[1]));
-      largest = std::max(largest, rows * row.shape[1]);
-    }
+  for (const WeightRow& row : weight_rows(request.spec)) {
+    if (row.shape.size() != 2) continue;
+    const int64_t rows =
+        packs ? row.shape[0] : std::min(row.shape[0], ops::most_piece_rows(row.shape[1]));
+    const int64_t elements = rows * row.shape[1];
+    largest = std::max(largest, packs ? std::min(elements, ops::bf16::kMostPacked) : elements);
   }
-  return largest;
+  return largest * request.product_bytes;
 }
 
 /// Of the reducer's buckets: five with two levels of hosts, for four stages and the bucket that
@@ -150,9 +160,7 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   if (request.saves_checkpoints) plan.adapter += (4 + request.moment_bytes) * p;
   plan.optimizer = request.moment_bytes * p;
   plan.activations = micro_batch.peak();
-  plan.other = kProgramBytes;
-  if (request.stored_bytes != request.product_bytes)
-    plan.other += largest_piece(request.spec) * request.product_bytes;
+  plan.other = kProgramBytes + largest_piece(request);
   return plan;
 }
 

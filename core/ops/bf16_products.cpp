@@ -14,8 +14,8 @@ using kernels::padded;
 // Rows of x and columns of b in a task: rows that stay in the second cache, and runs of the result
 // that are written at once.
 constexpr int64_t kTaskRows = 128, kTaskColumns = 256;
-// Of b that is packed at once: elements, and rows, of which as many columns of a task's x are read.
-constexpr int64_t kMostPacked = int64_t{8} << 20, kMostDepth = 4096;
+// Rows of b that are packed at once, and thus columns of a task's x that are read.
+constexpr int64_t kMostDepth = 4096;
 // Of a sum over rows: what is packed at once.
 constexpr int64_t kSummedRows = 128;
 
