@@ -8,6 +8,8 @@ namespace lora_dist::kernels {
 namespace {
 
 constexpr int64_t kTileRows = 16, kTileDepth = 32;  // depth in bf16 elements
+// Depth that is run through at once: a panel of b is still near when the next rows of a meet it.
+constexpr int64_t kMostDepth = 1024;
 
 /// Tiles 0 to 3 are c, 4 and 5 a, 6 and 7 b.
 struct alignas(64) TileConfig {
@@ -73,7 +75,8 @@ void run_rows(const Bf16Product& product, int64_t first, int64_t last, int64_t s
   }
 }
 
-void product(const Bf16Product& product) {
+/// Of one depth.
+void run(const Bf16Product& product) {
   const int64_t whole = product.m / 32 * 32, rest = product.m - whole;
   if (whole > 0) {
     const TileConfig config(kTileRows, kTileRows);
@@ -85,6 +88,17 @@ void product(const Bf16Product& product) {
     _tile_loadconfig(&config);
     rest > kTileRows ? run_rows<true>(product, whole, product.m, 32)
                      : run_rows<false>(product, whole, product.m, 32);
+  }
+}
+
+void product(const Bf16Product& product) {
+  for (int64_t first = 0; first < product.k; first += kMostDepth) {
+    Bf16Product part = product;
+    part.k = std::min(kMostDepth, product.k - first);
+    part.a += first;
+    part.b += first / 2 * kPanelColumns;
+    part.accumulate = product.accumulate || first > 0;
+    run(part);
   }
   _tile_release();
 }
