@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "core/models/decoder.hpp"
-#include "core/ops/bf16_products.hpp"
 #include "core/ops/flash_attention.hpp"
 #include "core/ops/ops.hpp"
 #include "core/tree_levels.hpp"
@@ -118,17 +117,16 @@ class MicroBatch {
   const int64_t d_, q_, kv_, f_;
 };
 
-/// Bytes of the largest piece of a weight that is converted or packed at once.
-int64_t largest_piece(const MemoryRequest& request) {
-  const bool packs = !request.on_gpu && request.product_bytes == 2;
-  if (!packs && request.stored_bytes == request.product_bytes) return 0;
+/// Bytes of the largest piece of a weight that is converted at once. Pieces that are packed for
+/// bf16 products take the place of the buffers that MKL has in the program's share.
+int64_t largest_converted_piece(const MemoryRequest& request) {
+  if (request.stored_bytes == request.product_bytes) return 0;
   int64_t largest = 0;
   for (const WeightRow& row : weight_rows(request.spec)) {
-    if (row.shape.size() != 2) continue;
-    const int64_t rows =
-        packs ? row.shape[0] : std::min(row.shape[0], ops::most_piece_rows(row.shape[1]));
-    const int64_t elements = rows * row.shape[1];
-    largest = std::max(largest, packs ? std::min(elements, ops::bf16::kMostPacked) : elements);
+    if (row.shape.size() == 2) {
+      const int64_t rows = std::min(row.shape[0], ops::most_piece_rows(row.shape[1]));
+      largest = std::max(largest, rows * row.shape[1]);
+    }
   }
   return largest * request.product_bytes;
 }
@@ -160,7 +158,7 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   if (request.saves_checkpoints) plan.adapter += (4 + request.moment_bytes) * p;
   plan.optimizer = request.moment_bytes * p;
   plan.activations = micro_batch.peak();
-  plan.other = kProgramBytes + largest_piece(request);
+  plan.other = kProgramBytes + largest_converted_piece(request);
   return plan;
 }
 

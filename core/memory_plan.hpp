@@ -43,7 +43,7 @@ struct MemoryPlan {
   int64_t adapter = 0;  // fp32 values, gradients, compute copy, snapshot of a checkpoint
   int64_t optimizer = 0;
   int64_t activations = 0;  // at the peak of a step
-  int64_t other = 0;        // program, libraries, widened or packed weights
+  int64_t other = 0;        // program, libraries, widened weights
   int64_t total() const { return weights + adapter + optimizer + activations + other; }
 };
 

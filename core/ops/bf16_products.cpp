@@ -12,18 +12,17 @@ using kernels::Element;
 using kernels::padded;
 
 // Rows of x and columns of b in a task: rows that stay in the second cache, and runs of the result
-// that are written at once.
-constexpr int64_t kTaskRows = 128, kTaskColumns = 256;
-// Rows of b that are packed at once, and thus columns of a task's x that are read.
-constexpr int64_t kMostDepth = 4096;
+// that are written at once. Where there are no more rows, there are more tasks of fewer columns.
+constexpr int64_t kTaskRows = 128, kTaskColumns = 256, kFewTaskColumns = 64;
+// Of b that is packed at once: elements, and rows, of which as many columns of a task's x are read.
+constexpr int64_t kMostPacked = int64_t{8} << 20, kMostDepth = 4096;
 // Of a sum over rows: what is packed at once.
 constexpr int64_t kSummedRows = 128;
 
 at::Tensor rows_side_by_side(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
 
-/// b_KO, bf16 or fp32, packed by all threads.
-PackedMatrix packed(const at::Tensor& b_KO) {
-  const at::Tensor b = b_KO.to(at::kBFloat16);
+/// b packed by all threads.
+PackedMatrix packed(const at::Tensor& b) {
   const PackedMatrix packed(b.size(0), b.size(1));
   const int64_t num_panels = padded(b.size(1)) / kernels::kPanelColumns;
   kernels::parallel_rows(num_panels, /*grain=*/4, [&](int64_t begin, int64_t end) {
@@ -91,33 +90,39 @@ void store(const at::Tensor& y_NO, const Dropout::Part& part, const float* resul
 void multiply_columns(const at::Tensor& y_NO, const at::Tensor& x, const at::Tensor& b_KP,
                       int64_t first_column, const ProductOptions& options) {
   const int64_t rows = x.size(0), depth = x.size(1), columns = b_KP.size(1), wide = padded(columns);
-  const int64_t groups = (columns + kTaskColumns - 1) / kTaskColumns;
+  // A task packs what it alone reads.
+  const bool is_alone = rows <= kTaskRows;
+  const int64_t most_columns = is_alone ? kFewTaskColumns : kTaskColumns;
+  const int64_t groups = (columns + most_columns - 1) / most_columns;
   const int64_t num_tasks = (rows + kTaskRows - 1) / kTaskRows * groups;
   const Pieces depths(depth, kMostDepth, 32);
   // Where b is packed in several pieces, sums wait here for the next one.
   const bool waits = depths.size < depth;
   const at::Tensor sums = at::empty({waits ? rows * wide : 0}, at::kFloat);
   depths.for_each([&](int64_t first, int64_t count) {
-    const PackedMatrix b = packed(b_KP.narrow(0, first, count));
+    const at::Tensor piece_QP = b_KP.narrow(0, first, count).to(at::kBFloat16);
+    const PackedMatrix shared = is_alone ? PackedMatrix(0, 0) : packed(piece_QP);
     kernels::parallel_rows(num_tasks, /*grain=*/1, [&](int64_t begin, int64_t end) {
       const bool copies = LeftOperand::needs_room(count, options.of_input);
       const at::Tensor copy = at::empty({copies ? kTaskRows * padded(count) : 0}, at::kBFloat16);
-      const at::Tensor tile = at::empty({waits ? 0 : kTaskRows * kTaskColumns}, at::kFloat);
+      const at::Tensor tile = at::empty({waits ? 0 : kTaskRows * most_columns}, at::kFloat);
+      const PackedMatrix own = is_alone ? PackedMatrix(count, most_columns) : shared;
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t row = task / groups * kTaskRows, column = task % groups * kTaskColumns;
+        const int64_t row = task / groups * kTaskRows, column = task % groups * most_columns;
         const Dropout::Part part{row, first_column + column, std::min(kTaskRows, rows - row),
-                                 std::min(kTaskColumns, columns - column)};
+                                 std::min(most_columns, columns - column)};
         const LeftOperand left(x, {row, first, part.rows, count}, options.of_input, bits_of(copy));
         float* result =
             waits ? sums.data_ptr<float>() + row * wide + column : tile.data_ptr<float>();
-        const int64_t result_row = waits ? wide : kTaskColumns;
+        const int64_t result_row = waits ? wide : most_columns;
+        if (is_alone) own.set_columns(0, piece_QP.narrow(1, column, part.columns));
         bf16_table().product({.m = part.rows,
                               .n = padded(part.columns),
                               .k = padded(count),
                               .a = left.data,
                               .a_row = left.row,
-                              .b = b.from_column(column),
-                              .b_panel_words = b.panel_words(),
+                              .b = is_alone ? own.words() : shared.from_column(column),
+                              .b_panel_words = own.panel_words(),
                               .c = result,
                               .c_row = result_row,
                               .accumulate = first > 0});

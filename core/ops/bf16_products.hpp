@@ -9,9 +9,6 @@
 
 namespace lora_dist::ops::bf16 {
 
-/// Elements of a weight that are packed at once.
-constexpr int64_t kMostPacked = int64_t{8} << 20;
-
 /// y_NO (+)= scale * x_NK b_KO; x and y are bf16, b is bf16 or fp32. Rows of x and y are
 /// contiguous, rows or columns of b.
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,

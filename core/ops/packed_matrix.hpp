@@ -1,6 +1,7 @@
 // Tensors as the operands of bf16 products (core/ops/kernels/bf16_products.hpp).
 #pragma once
 
+#include "core/error.hpp"
 #include "core/ops/kernels/bf16_products.hpp"
 
 namespace lora_dist::ops {
@@ -44,6 +45,7 @@ class PackedMatrix {
     if (x.stride(1) == 1 || x.size(1) == 1) {
       kernels::bf16_table().pack_rows(rows_of(x), first);
     } else {
+      LD_CHECK(x.stride(0) == 1, "neither rows nor columns lie side by side");
       kernels::bf16_table().pack_columns(rows_of(x.t()), first);
     }
   }
