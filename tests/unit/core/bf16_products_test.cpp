@@ -187,5 +187,23 @@ TEST(Bf16Products, AreThoseInDoubleAndKeepTheirBitsWithTwoThreads) {
   at::set_num_threads(before);
 }
 
+// Weights that are packed in several pieces, by columns and by rows; few rows and many.
+TEST(Bf16Products, AreThoseInDoubleOverThePiecesOfAWeight) {
+  const int64_t rows = 133;
+  for (const auto& [depth, columns] :
+       std::vector<std::array<int64_t, 2>>{{4200, 70}, {70, 4200}, {4128, 2100}}) {
+    const at::Tensor x = wave({rows, depth}, 1), b = wave({depth, columns}, 2);
+    const at::Tensor y = wave({rows, columns}, 3);
+    const at::Tensor wanted = y.to(at::kDouble) + product_in_double(x, b) * 0.5;
+    ops::bf16::multiply(y, x, b, {.scale = 0.5, .accumulate = true});
+    const double limit = 5e-3 * wanted.abs().max().item<double>();
+    EXPECT_LE(difference_in_double(y, wanted), limit) << depth << " x " << columns;
+    const at::Tensor few = at::empty({7, columns}, y.options()), many = at::empty_like(y);
+    ops::bf16::multiply(few, x.narrow(0, 60, 7), b.t().contiguous().t(), {});
+    ops::bf16::multiply(many, x, b, {});
+    EXPECT_TRUE(at::equal(few, many.narrow(0, 60, 7))) << depth << " x " << columns;
+  }
+}
+
 }  // namespace
 }  // namespace lora_dist
