@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "core/models/decoder.hpp"
+#include "core/ops/bf16_products.hpp"
 #include "core/ops/flash_attention.hpp"
 #include "core/ops/ops.hpp"
 #include "core/tree_levels.hpp"
@@ -13,6 +14,9 @@ namespace {
 
 // Of the freed activations, as seen in runs of bench/plan_memory.py: small blocks stay in between.
 constexpr double kLargestHole = 0.9;
+// In kProgramBytes, of a CPU's fp32 products: the difference to runs in bf16, where MKL packs
+// nothing.
+constexpr int64_t kLibraryBuffers = int64_t{20} << 20;
 // Of a GPU. FlashAttention's backward has as many partial sums as fill them: 132 on H100 and H200.
 constexpr int64_t kMultiprocessors = 132;
 
@@ -117,18 +121,28 @@ class MicroBatch {
   const int64_t d_, q_, kv_, f_;
 };
 
-/// Bytes of the largest piece of a weight that is converted at once. Pieces that are packed for
-/// bf16 products take the place of the buffers that MKL has in the program's share.
-int64_t largest_converted_piece(const MemoryRequest& request) {
-  if (request.stored_bytes == request.product_bytes) return 0;
+/// Bytes of the largest piece of a weight of which a piece has at most `most_elements(columns)`.
+template <class MostElements>
+int64_t largest_piece(const MemoryRequest& request, const MostElements& most_elements) {
   int64_t largest = 0;
   for (const WeightRow& row : weight_rows(request.spec)) {
-    if (row.shape.size() == 2) {
-      const int64_t rows = std::min(row.shape[0], ops::most_piece_rows(row.shape[1]));
-      largest = std::max(largest, rows * row.shape[1]);
-    }
+    if (row.shape.size() != 2) continue;
+    largest = std::max(largest, std::min(row.shape[0] * row.shape[1], most_elements(row.shape[1])));
   }
   return largest * request.product_bytes;
+}
+
+/// What products take beside the program: pieces of weights that are converted, or packed for bf16
+/// products on a CPU, which do without the library's buffers.
+int64_t beside_products(const MemoryRequest& request) {
+  int64_t bytes = 0;
+  if (request.stored_bytes != request.product_bytes) {
+    bytes += largest_piece(request,
+                           [](int64_t columns) { return ops::most_piece_rows(columns) * columns; });
+  }
+  if (request.on_gpu || request.product_bytes != 2) return bytes;
+  const int64_t packed = ops::bf16::most_packed(request.batch_size * request.tokens);
+  return bytes + largest_piece(request, [&](int64_t) { return packed; }) - kLibraryBuffers;
 }
 
 /// Of the reducer's buckets: five with two levels of hosts, for four stages and the bucket that
@@ -158,7 +172,7 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   if (request.saves_checkpoints) plan.adapter += (4 + request.moment_bytes) * p;
   plan.optimizer = request.moment_bytes * p;
   plan.activations = micro_batch.peak();
-  plan.other = kProgramBytes + largest_converted_piece(request);
+  plan.other = kProgramBytes + beside_products(request);
   return plan;
 }
 

@@ -134,6 +134,8 @@ void multiply_columns(const at::Tensor& y_NO, const at::Tensor& x, const at::Ten
 
 }  // namespace
 
+int64_t most_packed(int64_t rows) { return rows > kTaskRows ? kMostPacked : 0; }
+
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
               const ProductOptions& options) {
   const at::Tensor x = rows_side_by_side(x_NK);

@@ -9,6 +9,10 @@
 
 namespace lora_dist::ops::bf16 {
 
+/// Elements of a weight that are packed in one buffer for x of so many rows; none where each task
+/// packs what it reads.
+int64_t most_packed(int64_t rows);
+
 /// y_NO (+)= scale * x_NK b_KO; x and y are bf16, b is bf16 or fp32. Rows of x and y are
 /// contiguous, rows or columns of b.
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,

@@ -1,9 +1,9 @@
 // Products on the CPU of which one side is as small as an adapter's rank. They read large matrices
 // for little arithmetic: a library's reordering of its operands costs more than it brings.
 //
-// fp32, row-major. Rows or columns of the large matrix
-// are split over the threads; the bits do not depend on their number. A dropout is applied to what
-// a product reads or makes, piece by piece: no copy of a large matrix is made.
+// fp32, row-major. Rows or columns of the large matrix are split over the threads; the bits do not
+// depend on their number. A dropout is applied to what a product reads or makes, piece by piece: no
+// copy of a large matrix is made.
 #pragma once
 
 #include "core/ops/product_options.hpp"

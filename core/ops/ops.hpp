@@ -2,7 +2,8 @@
 //
 // The row operations run our own kernels, on the CPU (core/ops/kernels) and on GPUs
 // (core/ops/cuda); on other devices, and as the reference of the tests, they are composed of
-// LibTorch operations (core/ops/composed). Products go to the library.
+// LibTorch operations (core/ops/composed). Large fp32 products, and all of a GPU, go to the
+// library.
 //
 // Shapes: N rows (tokens of a micro-batch, B * T), D width, F feed-forward width, I and O in and
 // out features,
