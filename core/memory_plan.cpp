@@ -132,17 +132,18 @@ int64_t largest_piece(const MemoryRequest& request, const MostElements& most_ele
   return largest * request.product_bytes;
 }
 
-/// What products take beside the program: pieces of weights that are converted, or packed for bf16
+/// What products take beside the program: pieces of weights that are converted, and packed for bf16
 /// products on a CPU, which do without the library's buffers.
 int64_t beside_products(const MemoryRequest& request) {
-  int64_t bytes = 0;
-  if (request.stored_bytes != request.product_bytes) {
-    bytes += largest_piece(request,
-                           [](int64_t columns) { return ops::most_piece_rows(columns) * columns; });
+  const bool converts = request.stored_bytes != request.product_bytes;
+  if (request.on_gpu || request.product_bytes != 2) {
+    if (!converts) return 0;
+    return largest_piece(request,
+                         [](int64_t columns) { return ops::most_piece_rows(columns) * columns; });
   }
-  if (request.on_gpu || request.product_bytes != 2) return bytes;
-  const int64_t packed = ops::bf16::most_packed(request.batch_size * request.tokens);
-  return bytes + largest_piece(request, [&](int64_t) { return packed; }) - kLibraryBuffers;
+  const int64_t packed = ops::bf16::most_shared(request.batch_size * request.tokens);
+  return largest_piece(request, [&](int64_t) { return packed; }) - kLibraryBuffers +
+         (converts ? largest_piece(request, [](int64_t) { return ops::bf16::kMostPacked; }) : 0);
 }
 
 /// Of the reducer's buckets: five with two levels of hosts, for four stages and the bucket that

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/models/decoder_units.hpp"
+#include "core/ops/pieces.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist {
@@ -70,9 +71,7 @@ std::unordered_map<std::string, size_t> check_weights(const DecoderSpec& spec,
 
 // Chunks of equal size: a short one at the end would run at a worse rate.
 int64_t logit_chunk_rows(int64_t rows, int64_t bytes_per_row) {
-  const int64_t most = std::max<int64_t>(1, kLogitChunkBytes / bytes_per_row);
-  const int64_t num_chunks = (rows + most - 1) / most;
-  return (rows + num_chunks - 1) / num_chunks;
+  return ops::Pieces(rows, std::max<int64_t>(1, kLogitChunkBytes / bytes_per_row)).size;
 }
 
 Decoder::Decoder(DecoderSpec spec, WeightSource& weights, DecoderOptions options)

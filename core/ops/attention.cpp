@@ -7,6 +7,7 @@
 #include "core/ops/blocked_attention.hpp"
 #include "core/ops/composed.hpp"
 #include "core/ops/flash_attention.hpp"
+#include "core/ops/ops.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist::ops {
@@ -41,7 +42,7 @@ void add_empty_samples(SampleRows& samples) {
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
   const trace::Span span("attention");
-  if (bf16::suits(q_BTNH)) return bf16::attention(q_BTNH, k_BSKH, v_BSKH, options);
+  if (multiplies_bf16_here(q_BTNH)) return bf16::attention(q_BTNH, k_BSKH, v_BSKH, options);
   if (q_BTNH.device().is_cpu()) return blocked::attention(q_BTNH, k_BSKH, v_BSKH, options);
   if (flash::runs(q_BTNH, k_BSKH, v_BSKH, options))
     return flash::attention(q_BTNH, k_BSKH, v_BSKH, options);
@@ -53,7 +54,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
                                       const at::Tensor& dout_BTNH,
                                       const AttentionOptions& options) {
   const trace::Span span("attention backward");
-  if (bf16::suits(q_BTNH))
+  if (multiplies_bf16_here(q_BTNH))
     return bf16::attention_backward(q_BTNH, k_BTKH, v_BTKH, forward, dout_BTNH, options);
   if (q_BTNH.device().is_cpu())
     return blocked::attention_backward(q_BTNH, k_BTKH, v_BTKH, forward, dout_BTNH, options);

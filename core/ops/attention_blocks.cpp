@@ -1,5 +1,7 @@
 #include "core/ops/attention_blocks.hpp"
 
+#include <algorithm>
+
 #include "core/error.hpp"
 
 namespace lora_dist::ops {

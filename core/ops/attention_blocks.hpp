@@ -2,7 +2,6 @@
 // threads.
 #pragma once
 
-#include <algorithm>
 #include <vector>
 
 #include "core/ops/attention.hpp"
@@ -20,8 +19,8 @@ struct AttentionBlock {
 struct AttentionBlocks {
   struct Shape {
     int64_t rows;  // of a block at most
-    int64_t key_alignment =
-        1;  // `key` and `width` are multiples; the width may reach beyond the last key
+    // `key` and `width` are multiples of it; the width may reach beyond the last key.
+    int64_t key_alignment = 1;
   };
 
   int64_t group, head_dim;                          // query heads of a key/value head

@@ -1,7 +1,7 @@
 #include "core/ops/bf16_attention.hpp"
 
 #include "core/ops/attention_blocks.hpp"
-#include "core/ops/ops.hpp"
+#include "core/ops/contiguous_rows.hpp"
 #include "core/ops/packed_matrix.hpp"
 
 namespace lora_dist::ops::bf16 {
@@ -17,8 +17,7 @@ at::Tensor empty_floats(int64_t count) { return at::empty({count}, at::kFloat); 
 
 /// One head of one sequence, (tokens, head_dim); a view where that is how it is stored.
 at::Tensor head_of(const at::Tensor& x_BTNH, int64_t sequence, int64_t head) {
-  const at::Tensor x_TH = x_BTNH.select(0, sequence).select(1, head);
-  return x_TH.stride(1) == 1 ? x_TH : x_TH.contiguous();
+  return with_contiguous_rows(x_BTNH.select(0, sequence).select(1, head));
 }
 
 /// The same with rows that a product may read up to a multiple of 32 columns: zeros behind the
@@ -52,10 +51,10 @@ struct Room {
   at::Tensor rounded;  // bf16, the same
   at::Tensor out;      // fp32, (rows, padded head_dim)
 
-  Room(const AttentionBlocks& layout, int64_t head_dim)
+  explicit Room(const AttentionBlocks& layout)
       : scores(empty_floats(layout.largest)),
         rounded(at::empty({layout.largest}, at::kBFloat16)),
-        out(empty_floats(kBlocks.rows * padded(head_dim))) {}
+        out(empty_floats(kBlocks.rows * padded(layout.head_dim))) {}
 
   /// weights (rows, width) in bf16 times b's rows from `block.key` on, rounded to rows of `y`.
   void multiply_weights(const float* weights, const AttentionBlock& block, const PackedMatrix& b,
@@ -92,7 +91,7 @@ class KeySum {
                           .a = bits_of(x_HT) + block.row,
                           .a_row = x_HT.stride(0),
                           .b = weights,
-                          .b_panel_words = PackedMatrix::panel_words_of(block.rows),
+                          .b_panel_words = kernels::panel_words_of(block.rows),
                           .c = sum_HS_.data_ptr<float>() + block.key,
                           .c_row = sum_HS_.stride(0),
                           .accumulate = true});
@@ -107,10 +106,6 @@ class KeySum {
 
 }  // namespace
 
-bool suits(const at::Tensor& q_BTNH) {
-  return q_BTNH.is_cpu() && q_BTNH.scalar_type() == at::kBFloat16 && has_fast_bf16();
-}
-
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options) {
   const AttentionBlocks layout(q_BTNH, k_BSKH, options, kBlocks);
@@ -122,7 +117,7 @@ AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
   for_each_kv_head(k_BSKH, [&](int64_t sequence, int64_t kv_head) {
     const PackedMatrix k_HS = PackedMatrix::of(head_of(k_BSKH, sequence, kv_head).t());
     const PackedMatrix v_SH = PackedMatrix::of(head_of(v_BSKH, sequence, kv_head));
-    const Room room(layout, layout.head_dim);
+    const Room room(layout);
     float* weights = room.scores.data_ptr<float>();
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
       const at::Tensor q_TH = left_operand(q_BTNH, sequence, head);
@@ -159,7 +154,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor
     const PackedMatrix k = PackedMatrix::of(k_TH), k_HT = PackedMatrix::of(k_TH.t());
     const PackedMatrix v_HT = PackedMatrix::of(head_of(v_BTKH, sequence, kv_head).t());
     const KeySum dk(head_dim, tokens), dv(head_dim, tokens);
-    const Room room(layout, head_dim);
+    const Room room(layout);
     const PackedMatrix packed(kBlocks.rows, layout.widest);
     const at::Tensor dscores_room = empty_floats(layout.largest);
     const at::Tensor slopes_room = softcap > 0 ? empty_floats(layout.largest) : at::Tensor();

@@ -9,10 +9,7 @@
 
 namespace lora_dist::ops::bf16 {
 
-/// Whether these are bf16 tensors of a host that multiplies them fast.
-bool suits(const at::Tensor& q_BTNH);
-
-/// As ops::attention and ops::attention_backward.
+/// As ops::attention and ops::attention_backward, for bf16 tensors of the host.
 AttentionResult attention(const at::Tensor& q_BTNH, const at::Tensor& k_BSKH,
                           const at::Tensor& v_BSKH, const AttentionOptions& options);
 AttentionGradients attention_backward(const at::Tensor& q_BTNH, const at::Tensor& k_BTKH,

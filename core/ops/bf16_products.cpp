@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "core/ops/contiguous_rows.hpp"
 #include "core/ops/packed_matrix.hpp"
+#include "core/ops/pieces.hpp"
 
 namespace lora_dist::ops::bf16 {
 namespace {
@@ -14,12 +16,10 @@ using kernels::padded;
 // Rows of x and columns of b in a task: rows that stay in the second cache, and runs of the result
 // that are written at once. Where there are no more rows, there are more tasks of fewer columns.
 constexpr int64_t kTaskRows = 128, kTaskColumns = 256, kFewTaskColumns = 64;
-// Of b that is packed at once: elements, and rows, of which as many columns of a task's x are read.
-constexpr int64_t kMostPacked = int64_t{8} << 20, kMostDepth = 4096;
+// Rows of b that are packed at once, and thus columns of a task's x that are read.
+constexpr int64_t kMostDepth = 4096;
 // Of a sum over rows: what is packed at once.
 constexpr int64_t kSummedRows = 128;
-
-at::Tensor rows_side_by_side(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
 
 /// b packed by all threads.
 PackedMatrix packed(const at::Tensor& b) {
@@ -32,19 +32,6 @@ PackedMatrix packed(const at::Tensor& b) {
   });
   return packed;
 }
-
-/// [0, count) in pieces of nearly equal size, multiples of `unit` but for the last.
-struct Pieces {
-  int64_t count, size;
-  Pieces(int64_t count, int64_t most, int64_t unit) : count(count) {
-    const int64_t num_pieces = (count + most - 1) / most;
-    size = ((count + num_pieces - 1) / num_pieces + unit - 1) / unit * unit;
-  }
-  template <class Use>
-  void for_each(const Use& use) const {
-    for (int64_t first = 0; first < count; first += size) use(first, std::min(size, count - first));
-  }
-};
 
 /// A part of x as a left operand, in `room` where it cannot be read as it lies: behind the last
 /// column there must be zeros up to a multiple of 32.
@@ -134,11 +121,11 @@ void multiply_columns(const at::Tensor& y_NO, const at::Tensor& x, const at::Ten
 
 }  // namespace
 
-int64_t most_packed(int64_t rows) { return rows > kTaskRows ? kMostPacked : 0; }
+int64_t most_shared(int64_t rows) { return rows > kTaskRows ? kMostPacked : 0; }
 
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
               const ProductOptions& options) {
-  const at::Tensor x = rows_side_by_side(x_NK);
+  const at::Tensor x = with_contiguous_rows(x_NK);
   const int64_t depth = std::min(padded(x.size(1)), kMostDepth);
   Pieces(y_NO.size(1), std::max(kMostPacked / depth, kTaskColumns), kTaskColumns)
       .for_each([&](int64_t first, int64_t count) {
@@ -150,15 +137,8 @@ void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& 
 // depend on the range.
 void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
                        const at::Tensor& x_NI, const Dropout* of_x) {
-  if (dy_NO.size(1) > x_NI.size(1)) {
-    const at::Tensor transposed_IO =
-        at::zeros({gradient_OI.size(1), gradient_OI.size(0)}, gradient_OI.options());
-    add_outer_product(transposed_IO, of_x ? of_x->of(x_NI) : x_NI, dy_NO, nullptr);
-    gradient_OI.add_(transposed_IO.t());
-    return;
-  }
-  const at::Tensor x = rows_side_by_side(x_NI);
-  const at::Tensor dy_ON = transposed_left_operand(rows_side_by_side(dy_NO));
+  const at::Tensor x = with_contiguous_rows(x_NI);
+  const at::Tensor dy_ON = transposed_left_operand(with_contiguous_rows(dy_NO));
   const int64_t height = dy_ON.size(0), rows = x.size(0);
   const int64_t num_panels = padded(x.size(1)) / kernels::kPanelColumns;
   kernels::parallel_rows(num_panels, /*grain=*/2, [&](int64_t begin, int64_t end) {
@@ -187,7 +167,7 @@ void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
                             .a = bits_of(dy_ON) + row,
                             .a_row = dy_ON.stride(0),
                             .b = packed.words(),
-                            .b_panel_words = PackedMatrix::panel_words_of(part.rows),
+                            .b_panel_words = kernels::panel_words_of(part.rows),
                             .c = sums.data_ptr<float>(),
                             .c_row = wide,
                             .accumulate = row > 0});

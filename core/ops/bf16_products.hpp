@@ -9,16 +9,18 @@
 
 namespace lora_dist::ops::bf16 {
 
-/// Elements of a weight that are packed in one buffer for x of so many rows; none where each task
-/// packs what it reads.
-int64_t most_packed(int64_t rows);
+/// Elements of a weight that are converted, where it is stored otherwise, and packed at once.
+constexpr int64_t kMostPacked = int64_t{8} << 20;
+/// Of them, those in a buffer that all threads share, for x of so many rows: none where each task
+/// packs what it alone reads.
+int64_t most_shared(int64_t rows);
 
 /// y_NO (+)= scale * x_NK b_KO; x and y are bf16, b is bf16 or fp32. Rows of x and y are
 /// contiguous, rows or columns of b.
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
               const ProductOptions& options);
 
-/// gradient_OI (fp32) += dy_NO^T x_NI; `of_x` is applied to x.
+/// gradient_OI (fp32) += dy_NO^T x_NI, O at most I; `of_x` is applied to x.
 void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
                        const at::Tensor& x_NI, const Dropout* of_x);
 

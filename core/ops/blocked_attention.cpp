@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "core/ops/attention_blocks.hpp"
+#include "core/ops/contiguous_rows.hpp"
 #include "core/ops/kernels/kernels.hpp"
 
 namespace lora_dist::ops::blocked {
@@ -53,8 +54,7 @@ void multiply(const Matrix& a, const Matrix& b, const Matrix& c, Write write = W
 /// One head of one sequence as (tokens, head_dim) in fp32; a view where that is how it is stored
 /// (a concatenation may lie in another order).
 at::Tensor head_of(const at::Tensor& x_BTNH, int64_t sequence, int64_t head) {
-  const at::Tensor x_TH = x_BTNH.select(0, sequence).select(1, head).to(at::kFloat);
-  return x_TH.stride(1) == 1 ? x_TH : x_TH.contiguous();
+  return with_contiguous_rows(x_BTNH.select(0, sequence).select(1, head).to(at::kFloat));
 }
 
 /// The same to write to; store_head() puts it where it belongs.

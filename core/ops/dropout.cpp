@@ -8,7 +8,7 @@ namespace lora_dist::ops {
 Dropout::Dropout(const at::Tensor& like_NI, double p, const DropoutStream& stream)
     : p_(p), stream_(stream) {
   if (!like_NI.is_cpu()) return;
-  const trace::Span span("dropout");
+  const trace::Span span("draw dropout");
   const int64_t rows = like_NI.size(0), width = like_NI.size(1);
   if (stream.step_and_slot)
     stream_.step = stream.step_and_slot[0], stream_.slot = stream.step_and_slot[1];

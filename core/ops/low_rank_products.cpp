@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/ops/contiguous_rows.hpp"
 #include "core/ops/kernels/kernels.hpp"
 
 namespace lora_dist::ops::low_rank {
@@ -18,10 +19,6 @@ constexpr int64_t kFewRows = 12;
 constexpr int64_t kSummedRows = 32;
 // Columns of the large side in a task of add_outer_product.
 constexpr int64_t kTaskColumns = 96;
-
-at::Tensor with_contiguous_rows(const at::Tensor& x) {
-  return x.stride(1) == 1 ? x : x.contiguous();
-}
 
 }  // namespace
 
@@ -75,13 +72,6 @@ void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& 
 // Tasks are ranges of the large side's columns; each adds the rows in order.
 void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
                        const at::Tensor& x_NI, const Dropout* of_x) {
-  if (dy_NO.size(1) > x_NI.size(1)) {
-    const at::Tensor transposed_IO =
-        at::zeros({gradient_OI.size(1), gradient_OI.size(0)}, gradient_OI.options());
-    add_outer_product(transposed_IO, of_x ? of_x->of(x_NI) : x_NI, dy_NO);
-    gradient_OI.add_(transposed_IO.t());
-    return;
-  }
   const at::Tensor x = with_contiguous_rows(x_NI);
   const int64_t num_tasks = (x.size(1) + kTaskColumns - 1) / kTaskColumns;
   kernels::parallel_rows(num_tasks, /*grain=*/1, [&](int64_t begin, int64_t end) {

@@ -17,8 +17,8 @@ bool suits(const at::Tensor& x_NK, int64_t num_columns);
 void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
               const ProductOptions& options);
 
-/// gradient_OI += dy_NO^T x_NI, O or I small; `of_x` is applied to x.
+/// gradient_OI += dy_NO^T x_NI, O small and at most I; `of_x` is applied to x.
 void add_outer_product(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
-                       const at::Tensor& x_NI, const Dropout* of_x = nullptr);
+                       const at::Tensor& x_NI, const Dropout* of_x);
 
 }  // namespace lora_dist::ops::low_rank

@@ -128,6 +128,7 @@ at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, doubl
 }
 
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) {
+  const trace::Span span("dropout");
   if (const auto* gpu = cuda::rows_for(x_NI)) return gpu->dropout(x_NI, p, stream);
   if (!is_cpu(x_NI)) return composed::dropout(x_NI, p, stream);
   return Dropout(x_NI, p, stream).of(x_NI);

@@ -95,8 +95,10 @@ double sum_of_squares(const at::Tensor& flat);
 /// environment once. What the user has set in MKL_CBWR stays.
 void fix_order_of_sums();
 
-/// Whether this processor multiplies bf16 natively (AVX-512 BF16 or AMX) and LibTorch is known to
-/// be fast with it: never on ARM.
+/// Whether this processor has bf16 instructions that our products use: AVX512-BF16 or AMX, none yet
+/// of ARM's.
 bool has_fast_bf16();
+/// Whether x is of bf16, on a CPU that has them.
+bool multiplies_bf16_here(const at::Tensor& x);
 
 }  // namespace lora_dist::ops

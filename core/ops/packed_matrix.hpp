@@ -3,6 +3,7 @@
 
 #include "core/error.hpp"
 #include "core/ops/kernels/bf16_products.hpp"
+#include "core/ops/ops.hpp"
 
 namespace lora_dist::ops {
 
@@ -10,12 +11,11 @@ inline uint16_t* bits_of(const at::Tensor& x) { return static_cast<uint16_t*>(x.
 
 /// x (rows, columns), its rows contiguous.
 inline kernels::RowsToRead rows_of(const at::Tensor& x) {
-  return {
-      .element = x.scalar_type() == at::kFloat ? kernels::Element::fp32 : kernels::Element::bf16,
-      .data = x.const_data_ptr(),
-      .row = x.stride(0),
-      .rows = x.size(0),
-      .columns = x.size(1)};
+  return {.element = element_of(x),
+          .data = x.const_data_ptr(),
+          .row = x.stride(0),
+          .rows = x.size(0),
+          .columns = x.size(1)};
 }
 inline kernels::RowsToRead rows_of(const float* data, int64_t rows, int64_t columns, int64_t row) {
   return {.element = kernels::Element::fp32,
@@ -50,10 +50,7 @@ class PackedMatrix {
     }
   }
 
-  int64_t panel_words() const { return panel_words_of(rows_); }
-  static int64_t panel_words_of(int64_t rows) {
-    return kernels::padded(rows) * kernels::kPanelColumns / 2;
-  }
+  int64_t panel_words() const { return kernels::panel_words_of(rows_); }
   uint32_t* words() const { return reinterpret_cast<uint32_t*>(words_.data_ptr<int32_t>()); }
   /// From a row, or from a column, both multiples of 32.
   const uint32_t* from_row(int64_t row) const { return words() + row * kernels::kPanelColumns / 2; }

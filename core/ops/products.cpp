@@ -8,8 +8,10 @@
 #include <cstdlib>
 
 #include "core/ops/bf16_products.hpp"
+#include "core/ops/kernels/bf16_products.hpp"
 #include "core/ops/low_rank_products.hpp"
 #include "core/ops/ops.hpp"
+#include "core/ops/pieces.hpp"
 #include "core/trace.hpp"
 
 namespace lora_dist::ops {
@@ -33,39 +35,41 @@ at::Tensor converted(const at::Tensor& weight, at::ScalarType dtype) {
 }
 
 /// Calls use(first, piece_PI) for pieces of equal size of the rows of `weight_OI`, in `dtype`. Not
-/// cut are weights that a library of 16-bit products takes as they are stored.
+/// cut are weights that a GPU's library takes as they are stored.
 template <class Use>
 void for_each_piece(const at::Tensor& weight_OI, at::ScalarType dtype, const Use& use) {
   const bool converts = weight_OI.scalar_type() != dtype;
-  if (!converts && !(weight_OI.is_cpu() && dtype == at::kFloat)) return use(0, weight_OI);
-  const int64_t rows = weight_OI.size(0);
-  const int64_t most = most_piece_rows(weight_OI.size(1));
-  const int64_t num_pieces = (rows + most - 1) / most;
-  const int64_t size = (rows + num_pieces - 1) / num_pieces;
-  for (int64_t first = 0; first < rows; first += size) {
-    const at::Tensor piece_PI = weight_OI.narrow(0, first, std::min(size, rows - first));
-    use(first, converts ? converted(piece_PI, dtype) : piece_PI);
-  }
-}
-
-bool is_bf16_on_cpu(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kBFloat16 && has_fast_bf16();
+  if (!converts && !weight_OI.is_cpu()) return use(0, weight_OI);
+  Pieces(weight_OI.size(0), most_piece_rows(weight_OI.size(1)))
+      .for_each([&](int64_t first, int64_t rows) {
+        const at::Tensor piece_PI = weight_OI.narrow(0, first, rows);
+        use(first, converts ? converted(piece_PI, dtype) : piece_PI);
+      });
 }
 
 /// Whether a product of x with `num_columns` on the other side is one of our own, which applies a
 /// dropout to what it reads or makes. x has the dtype of the product.
 bool is_our_own(const at::Tensor& x, int64_t num_columns) {
-  return is_bf16_on_cpu(x) || low_rank::suits(x, num_columns);
+  return multiplies_bf16_here(x) || low_rank::suits(x, num_columns);
 }
 void multiply_here(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
                    const ProductOptions& options) {
-  is_bf16_on_cpu(x_NK) ? bf16::multiply(y_NO, x_NK, b_KO, options)
-                       : low_rank::multiply(y_NO, x_NK, b_KO, options);
+  multiplies_bf16_here(x_NK) ? bf16::multiply(y_NO, x_NK, b_KO, options)
+                             : low_rank::multiply(y_NO, x_NK, b_KO, options);
 }
+/// The small side becomes rows of the result: whole rows of the large one are read.
 void add_outer_product_here(const at::Tensor& gradient_OI, const at::Tensor& dy_NO,
                             const at::Tensor& x_NI, const Dropout* of_x) {
-  is_bf16_on_cpu(x_NI) ? bf16::add_outer_product(gradient_OI, dy_NO, x_NI, of_x)
-                       : low_rank::add_outer_product(gradient_OI, dy_NO, x_NI, of_x);
+  if (dy_NO.size(1) > x_NI.size(1)) {
+    const at::Tensor transposed_IO =
+        at::zeros({gradient_OI.size(1), gradient_OI.size(0)}, gradient_OI.options());
+    add_outer_product_here(transposed_IO, of_x ? of_x->of(x_NI) : x_NI, dy_NO, nullptr);
+    gradient_OI.add_(transposed_IO.t());
+  } else if (multiplies_bf16_here(x_NI)) {
+    bf16::add_outer_product(gradient_OI, dy_NO, x_NI, of_x);
+  } else {
+    low_rank::add_outer_product(gradient_OI, dy_NO, x_NI, of_x);
+  }
 }
 
 /// y = beta y + scale * x W^T; y has the dtype of the product.
@@ -111,15 +115,12 @@ int64_t most_piece_rows(int64_t columns) {
 void fix_order_of_sums() { setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0); }
 
 bool has_fast_bf16() {
-#if defined(__x86_64__)
-  static const bool fast = __builtin_cpu_supports("avx512bf16") != 0;
+  static const bool fast = kernels::runnable_bf16_tables().size() > 1;  // not the plain loops alone
   return fast;
-#else
-  // Also on ARM with bf16 instructions, for want of a measurement: LibTorch hands these products to
-  // the Arm Compute Library there, but those into strided rows to oneDNN's own; without the
-  // instructions all of them are slow loops.
-  return false;
-#endif
+}
+
+bool multiplies_bf16_here(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kBFloat16 && has_fast_bf16();
 }
 
 at::ScalarType product_dtype(at::ScalarType compute, at::Device device) {

@@ -16,6 +16,8 @@ namespace lora_dist::kernels {
 
 constexpr int64_t kPanelColumns = 32;
 constexpr int64_t padded(int64_t count) { return (count + 31) / 32 * 32; }
+/// Of a packed matrix of so many rows.
+constexpr int64_t panel_words_of(int64_t rows) { return padded(rows) / 2 * kPanelColumns; }
 
 /// c (+)= a b, c (m, n), a (m, k), b (k, n); n and k are multiples of 32. Rows are `_row` elements
 /// apart.

@@ -1,6 +1,6 @@
 #include <ATen/Parallel.h>
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__)
 #include <cpuid.h>
 #include <unistd.h>
 
@@ -30,17 +30,13 @@ bool has_avx512() {
 /// Whether there are AMX tiles and Linux lets this process use them: their state is large, so that
 /// it must be asked for.
 bool may_use_amx() {
-#if defined(__linux__)
   constexpr unsigned kTile = 1u << 24, kBf16 = 1u << 22;  // of EDX in leaf 7
-  constexpr int kRequestPermission = 0x1023,
-                kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  // ARCH_REQ_XCOMP_PERM and XFEATURE_XTILEDATA of the kernel.
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
   return (edx & kTile) != 0 && (edx & kBf16) != 0 &&
          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
 }
 #endif
 
