@@ -36,12 +36,12 @@ Generation generate(Decoder& model, const std::vector<int64_t>& prompt,
     const at::Tensor logits_V =
         model.logits(next, &cache, /*last_only=*/true).squeeze(0).to(at::kCPU);
     const int64_t token = sample(logits_V, options, static_cast<uint32_t>(result.ids.size()));
+    result.ids.push_back(token);
     if (std::find(options.stop_ids.begin(), options.stop_ids.end(), token) !=
         options.stop_ids.end()) {
       result.finish_reason = "stop";
       break;
     }
-    result.ids.push_back(token);
     if (on_token) on_token(token);
     next = {token};
   }

@@ -15,15 +15,20 @@ struct GenerationOptions {
   double top_p = 1;        // nucleus; only with temperature > 0
   uint64_t seed =
       42;  // a draw is a function of (seed, position): the same call gives the same text
-  std::vector<int64_t> stop_ids;
+  std::vector<int64_t> stop_ids;  // each of them ends the text
 };
 
 struct Generation {
-  std::vector<int64_t> ids;   // new tokens, the stop token left out
+  std::vector<int64_t> ids;   // new tokens; the one that ended the text is the last of them
   std::string finish_reason;  // "stop" | "length"
+
+  /// The tokens of the text: without the one that ended it.
+  std::vector<int64_t> text_ids() const {
+    return {ids.begin(), ids.end() - (finish_reason == "stop" ? 1 : 0)};
+  }
 };
 
-/// `on_token` sees each new token as it comes; may be empty.
+/// `on_token` sees each token of the text as it comes; may be empty.
 Generation generate(Decoder& model, const std::vector<int64_t>& prompt,
                     const GenerationOptions& options,
                     const std::function<void(int64_t)>& on_token = {});

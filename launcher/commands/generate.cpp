@@ -62,14 +62,16 @@ class GenerateCommand final : public Command {
         messages_.empty() ? std::vector<Message>{{"user", prompt_}} : messages_of(messages_);
     const std::vector<TokenId> prompt =
         model.prompt_template->encode_prompt(messages, *model.tokenizer);
+    generation_.stop_ids = model.eos_ids;
     for (const TokenId id : model.prompt_template->stop_ids(*model.tokenizer))
       generation_.stop_ids.push_back(id);
     const Generation result = generate(*model.decoder, {prompt.begin(), prompt.end()}, generation_);
-    const std::vector<TokenId> ids(result.ids.begin(), result.ids.end());
-    const std::string text = model.tokenizer->decode(ids, /*skip_special_tokens=*/true);
+    const std::vector<int64_t> written = result.text_ids();
+    const std::string text = model.tokenizer->decode({written.begin(), written.end()},
+                                                     /*skip_special_tokens=*/true);
     if (json_) {
       const nlohmann::ordered_json answer = {{"text", text},
-                                             {"ids", ids},
+                                             {"ids", result.ids},
                                              {"prompt_tokens", prompt.size()},
                                              {"finish_reason", result.finish_reason}};
       std::puts(answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());

@@ -9,6 +9,7 @@
 #include "core/models/resident_weights.hpp"
 #include "data/weights/base_folder.hpp"
 #include "data/weights/base_view.hpp"
+#include "data/weights/generation_config.hpp"
 #include "dist/sharding/sharded_weights.hpp"
 #include "launcher/run/device.hpp"
 
@@ -144,6 +145,7 @@ OpenedModel open_model(const OpenRequest& request) {
   model.folder = request.base;
   model.config = read_model_config(request.base);
   DecoderSpec spec = read_decoder_spec(model.config, request.base + "/config.json");
+  model.eos_ids = read_eos_ids(request.base);
   model.files = open_base_weights(request.base);
   make_decoder(model, std::move(spec), request);
   std::string template_name = request.template_name;
