@@ -36,7 +36,8 @@ std::vector<Chunk> lay_out_alpaca(const LayoutRequest& request) {
     Chunk chunk{.segments = {{prompt, Learn::kPrompt}},
                 .with_special_tokens = is_first,
                 .ends_with_eos = exchange.assistant != nullptr};
-    if (exchange.assistant) chunk.segments.push_back({exchange.assistant->content, Learn::kAnswer});
+    if (exchange.assistant)
+      chunk.segments.push_back({exchange.assistant->content, learn_of(*exchange.assistant)});
     chunks.push_back(std::move(chunk));
   }
   return chunks;

@@ -11,7 +11,7 @@ namespace {
 std::vector<Chunk> lay_out_chatml(const LayoutRequest& request) {
   std::vector<Chunk> chunks;
   for (const Message& message : request.messages) {
-    const Learn learn = message.role == "assistant" ? Learn::kAnswer : Learn::kPrompt;
+    const Learn learn = learn_of(message);
     chunks.push_back({.segments = {{"<|im_start|>" + message.role + "\n", Learn::kPrompt},
                                    {full_content(message) + "<|im_end|>", learn},
                                    {"\n", Learn::kPrompt}}});

@@ -17,7 +17,8 @@ std::vector<Chunk> lay_out_gemma(const LayoutRequest& request) {
     const std::string opening =
         chunks.empty() && !dialogue.system.empty() ? dialogue.system + "\n\n" : "";
     add_turn("user", opening + trimmed(full_content(*exchange.user)), Learn::kPrompt);
-    if (exchange.assistant) add_turn("model", trimmed(exchange.assistant->content), Learn::kAnswer);
+    if (exchange.assistant)
+      add_turn("model", trimmed(exchange.assistant->content), learn_of(*exchange.assistant));
   }
   chunks.front().segments.insert(chunks.front().segments.begin(),
                                  Segment{request.bos, Learn::kNever});

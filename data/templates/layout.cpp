@@ -61,7 +61,7 @@ void append_chunk(const Chunk& chunk, bool train_on_prompt, const Tokenizer& tok
   result.loss_mask.insert(result.loss_mask.end(), mask.begin(), mask.end());
   if (!chunk.ends_with_eos || tokenizer.eos_id() < 0) return;
   result.ids.push_back(tokenizer.eos_id());
-  result.loss_mask.push_back(1);
+  result.loss_mask.push_back(chunk.segments.back().learn != Learn::kNever);
 }
 
 std::string spelling(TokenId id, const Tokenizer& tokenizer) {
@@ -136,6 +136,11 @@ class FamilyTemplate : public PromptTemplate {
 }
 
 }  // namespace
+
+Learn learn_of(const Message& message) {
+  if (message.role != "assistant") return Learn::kPrompt;
+  return message.learn ? Learn::kAnswer : Learn::kNever;
+}
 
 std::unique_ptr<PromptTemplate> make_family_template(TemplateFamily family,
                                                      const Tokenizer& tokenizer) {

@@ -20,7 +20,10 @@ enum class Learn {
   kNever,
   kPrompt,
   kAnswer
-};  // BOS; what train_on_prompt adds; what is always learnt
+};  // BOS and answers that are context only; what train_on_prompt adds; what is always learnt
+
+/// How the content of a turn is learnt.
+Learn learn_of(const Message& message);
 
 struct Segment {
   std::string text;
@@ -30,7 +33,7 @@ struct Segment {
 struct Chunk {
   std::vector<Segment> segments;
   bool with_special_tokens = false;  // the tokenizer puts its BOS before it
-  bool ends_with_eos = false;        // the EOS id follows and is learnt
+  bool ends_with_eos = false;        // the EOS id follows, learnt as the last segment is
 };
 
 /// One family's text. `bos` and `eos` are spellings, empty where the tokenizer has none.

@@ -16,8 +16,8 @@ std::vector<Chunk> lay_out_llama2(const LayoutRequest& request) {
     Chunk chunk{.segments = {{request.bos, Learn::kNever},
                              {"[INST] " + trimmed(question) + " [/INST]", Learn::kPrompt}}};
     if (exchange.assistant)
-      chunk.segments.push_back(
-          {" " + trimmed(exchange.assistant->content) + " " + request.eos, Learn::kAnswer});
+      chunk.segments.push_back({" " + trimmed(exchange.assistant->content) + " " + request.eos,
+                                learn_of(*exchange.assistant)});
     chunks.push_back(std::move(chunk));
   }
   return chunks;

@@ -15,7 +15,7 @@ Segment header(const std::string& role) {
 std::vector<Chunk> lay_out_llama3(const LayoutRequest& request) {
   std::vector<Chunk> chunks;
   for (const Message& message : request.messages) {
-    const Learn learn = message.role == "assistant" ? Learn::kAnswer : Learn::kPrompt;
+    const Learn learn = learn_of(message);
     Chunk chunk{
         .segments = {header(message.role), {trimmed(full_content(message)) + "<|eot_id|>", learn}}};
     if (chunks.empty())

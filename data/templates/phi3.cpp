@@ -9,7 +9,7 @@ namespace {
 std::vector<Chunk> lay_out_phi3(const LayoutRequest& request) {
   std::vector<Chunk> chunks;
   for (const Message& message : request.messages) {
-    const Learn learn = message.role == "assistant" ? Learn::kAnswer : Learn::kPrompt;
+    const Learn learn = learn_of(message);
     chunks.push_back({.segments = {{"<|" + message.role + "|>\n", Learn::kPrompt},
                                    {full_content(message) + "<|end|>", learn},
                                    {"\n", Learn::kPrompt}}});

@@ -19,7 +19,8 @@ std::vector<Chunk> lay_out_plain(const LayoutRequest& request) {
     if (!is_first) prompt = "\n" + prompt;
     const std::string answer =
         "\n" + (exchange.assistant ? exchange.assistant->content : std::string());
-    chunks.push_back({.segments = {{prompt, Learn::kPrompt}, {answer, Learn::kAnswer}},
+    const Learn learn = exchange.assistant ? learn_of(*exchange.assistant) : Learn::kAnswer;
+    chunks.push_back({.segments = {{prompt, Learn::kPrompt}, {answer, learn}},
                       .with_special_tokens = is_first,
                       .ends_with_eos = exchange.assistant != nullptr});
   }

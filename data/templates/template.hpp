@@ -15,6 +15,8 @@ struct Message {
   /// What a user turn works on, where a source keeps it apart (alpaca's `input`): the alpaca
   /// template gives it a block of its own, all others put it on a line behind the content.
   std::string input{};
+  /// Of an assistant turn: false where the data say that it is context only (`"weight": 0`).
+  bool learn = true;
 };
 
 /// One rendered sample. loss_mask[i] is 1 where token i is to be predicted by the position before
@@ -30,8 +32,9 @@ class PromptTemplate {
   virtual std::string name() const = 0;
 
   /// Ids of a conversation that ends with an assistant turn. Assistant turns and the end-of-turn
-  /// (EOS) token after them are learnt; with `train_on_prompt` everything but BOS is. Errors
-  /// DataError: a role or an order of turns that the template cannot lay out.
+  /// (EOS) token after them are learnt where Message::learn is set; with `train_on_prompt`
+  /// everything but BOS and the answers without it is. Errors DataError: a role or an order of
+  /// turns that the template cannot lay out.
   virtual Tokens encode_training(const std::vector<Message>& messages, const Tokenizer& tokenizer,
                                  bool train_on_prompt) const = 0;
   /// Ids of a conversation that ends with a user turn, with the header of the answer that the model

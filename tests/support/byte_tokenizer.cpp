@@ -35,7 +35,8 @@ Tokens ByteTemplate::encode_training(const std::vector<Message>& messages,
     const bool answer = message.role == "assistant";
     if (answer) ids.push_back(tokenizer.eos_id());
     tokens.ids.insert(tokens.ids.end(), ids.begin(), ids.end());
-    tokens.loss_mask.insert(tokens.loss_mask.end(), ids.size(), answer || train_on_prompt);
+    tokens.loss_mask.insert(tokens.loss_mask.end(), ids.size(),
+                            answer ? message.learn : train_on_prompt);
   }
   return tokens;
 }

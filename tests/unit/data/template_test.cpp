@@ -115,6 +115,36 @@ TEST_F(LetterTemplates, TurnsOutOfOrderAreNamed) {
   EXPECT_THAT(error("gemma", {}), HasSubstr("the conversation ends"));
 }
 
+TEST_F(LetterTemplates, NoTemplateLearnsATurnThatIsContextOnly) {
+  for (const char* name : {"alpaca", "chatml", "gemma", "llama2", "llama3", "phi3", "plain"}) {
+    for (const bool train_on_prompt : {false, true}) {
+      const Tokens tokens = train(name,
+                                  {{"user", "u"},
+                                   {.role = "assistant", .content = "QQQ", .learn = false},
+                                   {"user", "v"},
+                                   {"assistant", "ZZZ"}},
+                                  train_on_prompt);
+      for (size_t i = 0; i < tokens.ids.size(); ++i) {
+        if (tokens.ids[i] == 'Q') {
+          EXPECT_EQ(tokens.loss_mask[i], 0) << name;
+        }
+        if (tokens.ids[i] == 'Z') {
+          EXPECT_EQ(tokens.loss_mask[i], 1) << name;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(LetterTemplates, TheEosOfATurnThatIsContextOnlyIsNotLearntEither) {
+  const Tokens tokens = train("plain", {{"user", "x"},
+                                        {.role = "assistant", .content = "y", .learn = false},
+                                        {"user", "z"},
+                                        {"assistant", "w"}});
+  EXPECT_THAT(tokens.ids, ElementsAre(1, 'x', '\n', 'y', 2, '\n', 'z', '\n', 'w', 2));
+  EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 0, 0, 0, 0, 0, 0, 1, 1, 1));
+}
+
 TEST_F(LetterTemplates, EveryTemplateHasItsOwnFingerprint) {
   std::vector<std::string> seen;
   for (const char* name : {"alpaca", "chatml", "gemma", "llama2", "llama3", "phi3", "plain"}) {
