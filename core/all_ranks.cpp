@@ -50,6 +50,12 @@ std::string outcome_of(const std::function<std::string()>& work) {
       throw StorageError(fault);
     case 6:
       throw MemoryError(fault);
+    case 7:
+      throw CommError(fault);
+    case 8:
+      throw NumericsError(fault);
+    case 9:
+      throw LockedError(fault);
     default:
       throw std::runtime_error(text);
   }

@@ -273,7 +273,8 @@ struct StateConfig {
   int64_t save_steps = 500;
   int64_t save_total_limit = 3;
   std::string save_dtype = "fp32";
-  std::string resume_from_checkpoint = "false";
+  std::string resume_from_checkpoint = "auto";
+  bool overwrite_output_dir = false;
   int64_t logging_steps = 1;
   std::string log_dir;     // resolved: <output_dir>/logs
   int64_t eval_steps = 0;  // 0: at each save and at the end, when there is validation data
@@ -293,7 +294,10 @@ struct StateConfig {
     field("save_dtype", save_dtype, one_of({"fp32", "bf16", "fp16"}),
           "number format of the exported adapter");
     field("resume_from_checkpoint", resume_from_checkpoint, any_value(),
-          "false, auto (newest if any), true (newest, required), or a path");
+          "auto (go on with the run of this folder, or begin one), true (go on, required), false "
+          "(never go on), or the path of a checkpoint or adapter");
+    field("overwrite_output_dir", overwrite_output_dir, any_value(),
+          "remove what another run has left in output_dir instead of refusing it");
     field("logging_steps", logging_steps, at_least(1), "steps between lines of metrics.jsonl");
     field("log_dir", log_dir, any_value(),
           "TensorBoard events and rank logs; default <output_dir>/logs");

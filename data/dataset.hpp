@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +47,9 @@ struct PrepareRequest {
   bool skip_broken_records = false;
   std::string prepared_dir;
   int64_t vocab_size = 0;  // of the base model: larger ids are an error
+  /// Told the fingerprint on rank 0 before parts are built; what it throws ends the preparation on
+  /// all ranks.
+  std::function<void(const std::string& fingerprint)> on_identified = {};
 };
 
 /// Builds the HDF5 parts that are missing and opens the data set. Parts are built by all ranks, a

@@ -74,6 +74,14 @@ ordered_json made_from(const PrepareRequest& request, const SourceFiles& files,
           {"format_version", kPartFormatVersion}};
 }
 
+/// The data are known by now, and nothing is built yet.
+void identify(const PrepareRequest& request, const std::string& fingerprint, Communicator& world) {
+  on_all_ranks(world, [&] {
+    if (world.rank() == 0 && request.on_identified) request.on_identified(fingerprint);
+    return std::string();
+  });
+}
+
 class Preparation {
  public:
   Preparation(const PrepareRequest& request, SourceFiles files,
@@ -90,6 +98,7 @@ class Preparation {
   }
 
   PartsRequest run() {
+    identify(request_, manifest_.fingerprint, world_);
     const std::string path = (fs::path(folder_) / "manifest.json").string();
     // Only rank 0 decides whether the folder is complete: another host may not see a new file yet.
     const std::string found =
@@ -272,8 +281,10 @@ PartsRequest check_user_parts(const PrepareRequest& request, const SourceFiles& 
   });
   const ordered_json made_from = {{"source_sha256", hashes},
                                   {"max_seq_length", request.max_seq_length}};
+  const std::string fingerprint = sha256_hex(made_from.dump());
+  identify(request, fingerprint, world);
   return {.paths = files.paths,
-          .fingerprint = sha256_hex(made_from.dump()),
+          .fingerprint = fingerprint,
           .counted = {},
           .max_seq_length = request.max_seq_length,
           .skip_without_labels = request.skip_broken_records};

@@ -13,6 +13,7 @@ namespace lora_dist {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kFolderPrefix = "checkpoint-";
 constexpr size_t kMaxManifestBytes = size_t{4} << 20;
@@ -69,7 +70,8 @@ CheckpointManifest parse_manifest(const nlohmann::ordered_json& json, const std:
   CheckpointManifest manifest{json_integer(json, "step", path),
                               json_number(json, "epoch", path),
                               {},
-                              json_member(json, "fingerprints", path)};
+                              json_member(json, "fingerprints", path),
+                              parse_run_identity(json.value("run", Json::object()), path)};
   const auto& files = json_member(json, "files", path);
   if (!files.is_array()) fail_manifest(path, "'files' is no list");
   for (const auto& entry : files) {
@@ -89,11 +91,43 @@ CheckpointManifest parse_manifest(const nlohmann::ordered_json& json, const std:
 
 }  // namespace
 
+nlohmann::ordered_json to_json(const RunIdentity& identity) {
+  return {{"run_id", identity.run_id},
+          {"generation", identity.generation},
+          {"steps_before", identity.steps_before},
+          {"lease_epoch", identity.epoch},
+          {"lease_epoch_from_step", identity.epoch_from_step},
+          {"lineage", identity.lineage}};
+}
+
+RunIdentity parse_run_identity(const nlohmann::ordered_json& json, const std::string& where) {
+  RunIdentity identity;
+  const auto read_integer = [&](const char* key, int64_t& value) {
+    if (json.contains(key)) value = json_integer(json, key, where);
+  };
+  if (json.contains("run_id")) identity.run_id = json_text(json, "run_id", where);
+  read_integer("generation", identity.generation);
+  read_integer("steps_before", identity.steps_before);
+  read_integer("lease_epoch", identity.epoch);
+  read_integer("lease_epoch_from_step", identity.epoch_from_step);
+  if (json.contains("lineage")) identity.lineage = json["lineage"];
+  if (!identity.lineage.is_array())
+    throw ModelError(
+        {where, fmt::format("'lineage' is {}", printable(identity.lineage.dump())), "a list", {}});
+  return identity;
+}
+
+bool is_of_run(const RunIdentity& checkpoint, int64_t step, const RunIdentity& owner) {
+  const bool is_late = checkpoint.epoch < owner.epoch && step > owner.epoch_from_step;
+  return checkpoint.run_id == owner.run_id && !is_late;
+}
+
 std::string checkpoint_manifest_text(const CheckpointManifest& manifest) {
   nlohmann::ordered_json json = {{"format", kNewestFormat},
                                  {"version", LORA_DIST_VERSION},
                                  {"step", manifest.step},
                                  {"epoch", manifest.epoch},
+                                 {"run", to_json(manifest.run)},
                                  {"fingerprints", manifest.fingerprints},
                                  {"files", nlohmann::ordered_json::array()}};
   for (const CheckpointManifest::File& file : manifest.files)
@@ -124,8 +158,9 @@ CheckpointManifest read_checkpoint_manifest(const std::string& folder) {
                      fmt::format("{} is damaged", kCheckpointManifestFile));
   }
   const auto named_step = step_of_folder(folder);
-  if (named_step && *named_step != manifest.step)
-    fail_manifest(path, fmt::format("step {} in a folder of step {}", manifest.step, *named_step));
+  const int64_t number = manifest.run.steps_before + manifest.step;
+  if (named_step && *named_step != number)
+    fail_manifest(path, fmt::format("step {} in a folder of step {}", number, *named_step));
   return manifest;
 }
 

@@ -18,6 +18,16 @@ std::string inside(const std::string& folder, const char* name) {
   return (fs::path(folder) / name).string();
 }
 
+/// What cannot be read may be the run's own, and is named when it is skipped.
+bool may_be_of_run(const std::string& folder, const RunIdentity& owner) {
+  try {
+    const CheckpointManifest manifest = read_checkpoint_manifest(folder);
+    return is_of_run(manifest.run, manifest.step, owner);
+  } catch (const Error&) {
+    return true;
+  }
+}
+
 /// Copies, so that rotation may remove the files.
 NamedTensors read_tensors(const std::string& path) {
   const auto file = SafetensorsFile::open(path);
@@ -31,7 +41,7 @@ LoadedCheckpoint load_verified(const std::string& folder) {
   const CheckpointManifest manifest = read_checkpoint_manifest(folder);
   check_sizes(folder, manifest);
   check_hashes(folder, manifest);
-  LoadedCheckpoint loaded{folder, {}, manifest.fingerprints};
+  LoadedCheckpoint loaded{folder, {}, manifest.fingerprints, manifest.run};
   loaded.state = {.step = manifest.step,
                   .epoch = manifest.epoch,
                   .adapter = read_tensors(inside(folder, kAdapterModelFile)),
@@ -44,8 +54,13 @@ LoadedCheckpoint load_verified(const std::string& folder) {
 
 LoadedCheckpoint load_checkpoint(const std::string& folder) { return load_verified(folder); }
 
-std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::string& output_dir) {
-  const auto checkpoints = list_checkpoints(output_dir);
+std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::string& output_dir,
+                                                       const RunIdentity& owner) {
+  auto checkpoints = list_checkpoints(output_dir);
+  std::erase_if(checkpoints, [&](const auto& checkpoint) {
+    return (owner.steps_before > 0 && checkpoint.first <= owner.steps_before) ||
+           !may_be_of_run(checkpoint.second, owner);
+  });
   std::string newest_reason;
   for (const auto& [step, path] : checkpoints) {
     const std::string name = fs::path(path).filename().string();

@@ -5,11 +5,13 @@
 // of folders checkpoint-<step> whose manifest.json verifies (reliability 3.1, 3.2).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "core/training_state.hpp"
+#include "data/checkpoints/manifest.hpp"
 #include "data/exports/adapter_files.hpp"
 
 namespace lora_dist {
@@ -21,6 +23,10 @@ struct StoreOptions {
   AdapterDescription description;
   nlohmann::ordered_json fingerprints;  // base, tokenizer, data set, config: kept in the manifest
   bool keep_best = false;  // never rotate away what the trainer's state calls best_model_checkpoint
+  RunIdentity run;         // only checkpoints of this run are rotated or replaced
+  /// Throws where the folder has become another run's: asked before a checkpoint is begun, and
+  /// again before it gets its name.
+  std::function<void()> require_lease = [] {};
 };
 
 /// Removes what dead runs left half-written or half-removed in `output_dir`: call it after a
@@ -34,13 +40,16 @@ struct LoadedCheckpoint {
   std::string path;
   TrainingState state;
   nlohmann::ordered_json fingerprints;
+  RunIdentity run;
 };
 
 /// A checkpoint folder whose manifest, sizes and hashes verify. Errors  ModelError naming what
 /// differs.
 LoadedCheckpoint load_checkpoint(const std::string& folder);
-/// The newest that verifies in `output_dir`; each skipped one is a warning with its reason.
+/// The newest of the run `owner` that verifies in `output_dir`; each skipped one is a warning with
+/// its reason. Those of other runs are passed over, as are numbers that were there before it.
 /// Nothing: no checkpoint at all. Errors  ModelError: there are some and none verifies.
-std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::string& output_dir);
+std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::string& output_dir,
+                                                       const RunIdentity& owner = {});
 
 }  // namespace lora_dist

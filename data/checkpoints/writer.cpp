@@ -15,7 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string folder_of_step(const StoreOptions& options, int64_t step) {
-  return (fs::path(options.output_dir) / fmt::format("checkpoint-{}", step)).string();
+  return (fs::path(options.output_dir) /
+          fmt::format("checkpoint-{}", options.run.steps_before + step))
+      .string();
 }
 
 /// Fills a new folder: each file durable before the manifest that vouches for it.
@@ -32,8 +34,9 @@ class FolderWriter {
   void add_tensors(const char* name, const NamedTensors& tensors, const TensorMetadata& metadata) {
     add(name, [&](NewFile& file) { write_safetensors(file, tensors, metadata); });
   }
-  void finish(const nlohmann::ordered_json& fingerprints) {
+  void finish(const nlohmann::ordered_json& fingerprints, const RunIdentity& run) {
     manifest_.fingerprints = fingerprints;
+    manifest_.run = run;
     NewFile file((fs::path(folder_) / kCheckpointManifestFile).string());
     file.write(checkpoint_manifest_text(manifest_));
     file.close();
@@ -67,7 +70,7 @@ std::string write_temporary(const StoreOptions& options, const TrainingState& st
                     sorted_json_text(state.trainer.is_null() ? nlohmann::ordered_json::object()
                                                              : state.trainer));
     writer.add_text(kResolvedConfigFile, options.config_yaml);
-    writer.finish(options.fingerprints);
+    writer.finish(options.fingerprints, options.run);
   } catch (const Error&) {
     // On a full disk the half-written files would keep the next attempt from fitting.
     try {
@@ -88,13 +91,30 @@ void remove_checkpoint(const std::string& folder) {
   remove_folder(doomed, kCheckpointManifestFile);
 }
 
-bool looks_complete(const std::string& folder) {
+/// Complete by its sizes, and not another run's.
+bool may_be_rotated(const std::string& folder, const RunIdentity& owner) {
   try {
-    check_sizes(folder, read_checkpoint_manifest(folder));
-    return true;
+    const CheckpointManifest manifest = read_checkpoint_manifest(folder);
+    check_sizes(folder, manifest);
+    return manifest.run.run_id == owner.run_id;
   } catch (const Error&) {
     return false;
   }
+}
+
+/// A name that another run's checkpoint has got meanwhile is not taken from it.
+void require_own_name(const std::string& target, const RunIdentity& owner) {
+  std::string found;
+  try {
+    found = read_checkpoint_manifest(target).run.run_id;
+  } catch (const Error&) {
+    return;  // none there, or a damaged one of our own
+  }
+  if (found == owner.run_id) return;
+  throw LockedError({.where = target,
+                     .found = fmt::format("is a checkpoint of run '{}'", found),
+                     .expected = fmt::format("none, or one of run '{}'", owner.run_id),
+                     .fix = "move it away, or choose another output_dir"});
 }
 
 /// Name of the folder that rotation must spare, or "".
@@ -108,7 +128,15 @@ std::string best_folder(const StoreOptions& options, const TrainingState& newest
 
 void write_checkpoint(const StoreOptions& options, const TrainingState& state) {
   const std::string target = folder_of_step(options, state.step);
+  options.require_lease();
   const std::string temporary = with_one_rewrite([&] { return write_temporary(options, state); });
+  try {
+    options.require_lease();
+    require_own_name(target, options.run);
+  } catch (const Error&) {
+    remove_folder(temporary, kCheckpointManifestFile);
+    throw;
+  }
   if (!rename_to_free_name(temporary, target)) {
     // A run that went back to an earlier step comes by here again.
     if (exchange_names(temporary, target)) {
@@ -118,22 +146,22 @@ void write_checkpoint(const StoreOptions& options, const TrainingState& state) {
       rename_durably(temporary, target);
     }
   }
-  log_info(fmt::format("checkpoint-{} committed", state.step));
+  log_info(fmt::format("{} committed", fs::path(target).filename().string()));
 }
 
 void rotate_checkpoints(const StoreOptions& options, const TrainingState& newest) {
   if (options.save_total_limit <= 0) return;
   const std::string spared = best_folder(options, newest);
   std::vector<std::string> surplus;
+  const std::string newest_folder = folder_of_step(options, newest.step);
   int64_t num_kept = 1;  // the newest
   for (const auto& [step, path] : list_checkpoints(options.output_dir)) {
-    // Damaged ones neither count nor go: a person may want to look at them.
-    if (step == newest.step || !looks_complete(path)) continue;
+    // Damaged ones and those of other runs neither count nor go: a person may want them.
+    if (path == newest_folder || !may_be_rotated(path, options.run)) continue;
     if (fs::path(path).filename().string() == spared) continue;
     if (++num_kept > options.save_total_limit) surplus.push_back(path);
   }
   if (surplus.empty()) return;
-  const std::string newest_folder = folder_of_step(options, newest.step);
   check_hashes(newest_folder, read_checkpoint_manifest(newest_folder));
   for (const std::string& path : surplus) remove_checkpoint(path);
 }

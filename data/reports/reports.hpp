@@ -37,7 +37,8 @@ class TrainerLog : public RunObserver {
 struct TrainerLogOptions {
   int64_t logging_steps = 1, eval_steps = 0, save_steps = 500, max_steps = 0, batch_size = 4;
   double num_epochs = 3;
-  std::string output_dir;  // best_model_checkpoint is below it
+  std::string output_dir;    // best_model_checkpoint is below it
+  int64_t steps_before = 0;  // what a checkpoint's number has more than its step
 };
 std::unique_ptr<TrainerLog> make_trainer_log(const TrainerLogOptions& options);
 

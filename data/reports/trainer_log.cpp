@@ -55,7 +55,8 @@ class HuggingFaceLog final : public TrainerLog {
     best_metric_ = metrics.loss;
     best_step_ = metrics.step;
     if (options_.save_steps > 0 && metrics.step % options_.save_steps == 0)
-      best_checkpoint_ = fmt::format("{}/checkpoint-{}", options_.output_dir, metrics.step);
+      best_checkpoint_ = fmt::format("{}/checkpoint-{}", options_.output_dir,
+                                     options_.steps_before + metrics.step);
   }
 
   void on_end(const RunSummary& summary) override {

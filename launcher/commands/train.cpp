@@ -23,8 +23,10 @@ class TrainCommand final : public Command {
     app.add_option("--hosts", launch_.hosts,
                    "where to start them: a:8,b:8; one for each slot without --ranks");
     app.add_option("--hostfile", launch_.hostfile, "the same from an Open MPI hostfile");
-    app.add_option("--allow-change", options_.allowed_changes,
-                   "resume although this key differs from the checkpoint's");
+    app.add_option(
+        "--allow-change", options_.allowed_changes,
+        "go on from a checkpoint although this key differs from its own; that is another "
+        "run, which descends from it");
     app.add_flag("--dry-run", dry_run_, "open model and data, print what would run, train nothing");
   }
 
@@ -38,6 +40,7 @@ class TrainCommand final : public Command {
     if (start_ranks && world.launcher == "alone")
       return run_under_mpirun(launch_, rank_arguments());
     if (dry_run_) return dry_run(config, world);
+    options_.job = batch_job();
     return train(config, world, options_, watch_stop_signals());
   }
 

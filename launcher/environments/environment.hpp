@@ -23,6 +23,14 @@ environments();  // in the order of detection: mpirun, slurm, torchrun, alone
 /// Design 1.6. The first detector that answers; alone always does.
 WorldInfo detect_world();
 
+/// The job of a batch system that this process belongs to, and how often that has put it back into
+/// its queue. Nothing outside of jobs, and where the system does not say.
+struct BatchJob {
+  std::string id;
+  int64_t start = 0;
+};
+std::optional<BatchJob> batch_job();
+
 /// Name of the backend that `auto` stands for: local when alone, nccl where it can be had, else
 /// mpi where the launcher brings it along (mpirun, srun --mpi=pmix), else gloo. A world of one is
 /// `local` whatever was asked for, so that MPI is never touched.

@@ -33,6 +33,13 @@ int port_of_job() { return 10000 + integer_variable("SLURM_JOB_ID").value_or(0) 
 
 }  // namespace
 
+std::optional<BatchJob> batch_job() {
+  const std::optional<std::string> id = variable("SLURM_JOB_ID");
+  if (!id) return std::nullopt;
+  return BatchJob{.id = "slurm " + *id,
+                  .start = integer_variable("SLURM_RESTART_COUNT").value_or(0)};
+}
+
 std::optional<WorldInfo> detect_slurm() {
   const std::optional<int> rank = integer_variable("SLURM_PROCID");
   if (!rank || !inside_a_step()) return std::nullopt;

@@ -1,71 +1,11 @@
 #include "launcher/run/resume.hpp"
 
-#include <algorithm>
-#include <filesystem>
-
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "core/log.hpp"
 #include "core/replicas.hpp"
-#include "data/checkpoints/store.hpp"
 
 namespace lora_dist {
 namespace {
-
-namespace fs = std::filesystem;
-
-bool is_checkpoint(const std::string& path) { return fs::exists(fs::path(path) / "manifest.json"); }
-
-// false | true | auto (latest, enable) | a path. Answers an adapter path for a warm start through
-// `warm_start`.
-std::optional<LoadedCheckpoint> find_checkpoint(const StateConfig& state, std::string& warm_start) {
-  const std::string& wanted = state.resume_from_checkpoint;
-  if (wanted == "false") return std::nullopt;
-  if (wanted == "auto" || wanted == "true") {
-    std::optional<LoadedCheckpoint> newest = load_newest_checkpoint(state.output_dir);
-    if (!newest && wanted == "true") {
-      throw ConfigError({.where = state.output_dir + "/",
-                         .found = "resume_from_checkpoint is true but no checkpoint exists",
-                         .expected = {},
-                         .fix = "use auto"});
-    }
-    return newest;
-  }
-  if (!fs::exists(wanted)) {
-    throw ConfigError({.where = "resume_from_checkpoint",
-                       .found = fmt::format("'{}' does not exist", wanted),
-                       .expected = {},
-                       .fix = "name a checkpoint-<step> folder, or use auto"});
-  }
-  if (is_checkpoint(wanted) || fs::exists(fs::path(wanted) / "optimizer.safetensors"))
-    return load_checkpoint(wanted);
-  warm_start = wanted;
-  return std::nullopt;
-}
-
-void require_same_mathematics(const StartRequest& request, const LoadedCheckpoint& checkpoint) {
-  const nlohmann::ordered_json& ours = request.fingerprints.at("mathematics");
-  const nlohmann::ordered_json saved =
-      checkpoint.fingerprints.value("mathematics", nlohmann::ordered_json::object());
-  for (const auto& [key, value] : ours.items()) {
-    if (!saved.contains(key) || saved[key] == value) continue;
-    const auto& allowed = request.allowed_changes;
-    if (std::find(allowed.begin(), allowed.end(), key) != allowed.end()) continue;
-    throw ConfigError(
-        {.where = checkpoint.path,
-         .found = fmt::format("{} {}, this run asks for {}", key, saved[key].dump(), value.dump()),
-         .expected = {},
-         .fix = fmt::format("set {} again, pass --allow-change {}, or choose another output_dir",
-                            saved[key].dump(), key)});
-  }
-}
-
-// T24 of the requirements: the same data is an exact resume, other data keep the adapter and start
-// a new schedule.
-bool has_same_data(const StartRequest& request, const LoadedCheckpoint& checkpoint) {
-  const std::string saved = checkpoint.fingerprints.value("data", "");
-  return saved.empty() || saved == request.fingerprints.at("data").get<std::string>();
-}
 
 std::vector<double> eval_losses_of(const nlohmann::ordered_json& trainer) {
   std::vector<double> losses;
@@ -77,30 +17,35 @@ std::vector<double> eval_losses_of(const nlohmann::ordered_json& trainer) {
   return losses;
 }
 
+// Nothing would be trained, and an old adapter would be exported under new settings.
+void require_steps_left(const StartRequest& request, const LoadedCheckpoint& checkpoint) {
+  const int64_t done = checkpoint.state.step;
+  const bool is_beyond = done > request.num_steps;
+  const bool is_idle = request.claim->plan().must_train && done == request.num_steps;
+  if (!is_beyond && !is_idle) return;
+  throw ConfigError(
+      {.where = checkpoint.path,
+       .found = fmt::format("has {} steps done", done),
+       .expected = fmt::format("fewer than the {} of this run", request.num_steps),
+       .fix =
+           "name an earlier checkpoint in resume_from_checkpoint, raise max_steps or epochs (with "
+           "--allow-change for that key), or start anew in another output_dir"});
+}
+
 // What rank 0 found, for the others: counters as text, tensors by broadcast.
 RunStart load_on_rank_zero(const StartRequest& request, Adapter& adapter, Optimizer& optimizer) {
+  const LoadedStart loaded = request.claim->load();
   RunStart start;
-  std::string warm_start = request.config.adapter.init_lora_from;
-  const std::optional<LoadedCheckpoint> checkpoint =
-      find_checkpoint(request.config.state, warm_start);
-  if (checkpoint) {
-    require_same_mathematics(request, *checkpoint);
-    adapter.params().assign(checkpoint->state.adapter, checkpoint->path);
-    if (has_same_data(request, *checkpoint)) {
-      optimizer.restore(checkpoint->state.optimizer, checkpoint->path);
-      start.steps_done = checkpoint->state.step;
-      start.resumed_from = checkpoint->path;
-      start.trainer = checkpoint->state.trainer;
-    } else {
-      log_warning(fmt::format(
-          "{}: other training data than now; its adapter is the start of a new schedule",
-          checkpoint->path));
-    }
-  } else if (!warm_start.empty()) {
-    if (warm_start != request.config.adapter.init_lora_from)
-      log_warning(fmt::format(
-          "{}: an adapter without optimizer state; it is the start of a new schedule", warm_start));
-    adapter.params().assign(load_adapter(warm_start).tensors, warm_start);
+  if (loaded.exact) {
+    const LoadedCheckpoint& checkpoint = *loaded.checkpoint;
+    require_steps_left(request, checkpoint);
+    adapter.params().assign(checkpoint.state.adapter, checkpoint.path);
+    optimizer.restore(checkpoint.state.optimizer, checkpoint.path);
+    start.steps_done = checkpoint.state.step;
+    start.resumed_from = checkpoint.path;
+    start.trainer = checkpoint.state.trainer;
+  } else if (loaded.adapter) {
+    adapter.params().assign(loaded.adapter->tensors, loaded.adapter->path);
   }
   return start;
 }
@@ -118,33 +63,6 @@ void broadcast_state(Adapter& adapter, Optimizer& optimizer, Communicator& world
 }
 
 }  // namespace
-
-nlohmann::ordered_json mathematics_of(const Config& config, int64_t slots_per_step) {
-  const AdapterConfig& adapter = config.adapter;
-  const StepsConfig& steps = config.steps;
-  return {{"lora_rank", adapter.lora_rank},
-          {"lora_alpha", adapter.lora_alpha.value_or(0)},
-          {"lora_dropout", adapter.lora_dropout},
-          {"use_rslora", adapter.use_rslora},
-          {"batch_size", steps.batch_size},
-          {"global_batch_size", steps.batch_size * slots_per_step},
-          {"epochs", steps.epochs},
-          {"max_steps", steps.max_steps},
-          {"learning_rate", steps.learning_rate},
-          {"scheduler", steps.scheduler},
-          {"warmup_steps", steps.warmup_steps},
-          {"warmup_ratio", steps.warmup_ratio},
-          {"optimizer", steps.optimizer},
-          {"weight_decay", steps.weight_decay},
-          {"adam_beta1", steps.adam_beta1},
-          {"adam_beta2", steps.adam_beta2},
-          {"adam_epsilon", steps.adam_epsilon},
-          {"max_grad_norm", steps.max_grad_norm},
-          {"seed", steps.seed},
-          {"shuffle", config.data.shuffle},
-          {"packing", config.data.packing},
-          {"max_seq_length", config.data.max_seq_length}};
-}
 
 RunStart start_run(const StartRequest& request, Adapter& adapter, Optimizer& optimizer,
                    Communicator& world) {

@@ -8,14 +8,14 @@
 #include "core/communicator.hpp"
 #include "core/config.hpp"
 #include "core/optimizers/optimizer.hpp"
+#include "launcher/run/ownership.hpp"
 
 namespace lora_dist {
 
-/// What a checkpoint has to agree with to be continued: see RunFacts::fingerprints.
 struct StartRequest {
   const Config& config;
-  const nlohmann::ordered_json& fingerprints;
-  std::vector<std::string> allowed_changes;  // --allow-change
+  RunClaim* claim = nullptr;  // rank 0 only, with its plan
+  int64_t num_steps = 0;      // of the whole run
 };
 
 struct RunStart {
@@ -25,14 +25,10 @@ struct RunStart {
   std::vector<double> eval_losses;  // of the run so far
 };
 
-/// Keys that change the mathematics of a run, with their values: part of a checkpoint's
-/// fingerprints.
-nlohmann::ordered_json mathematics_of(const Config& config, int64_t slots_per_step);
-
 /// Fills adapter and optimizer. Rank 0 alone reads files; every rank leaves with the same state.
 ///
-/// Ranks   collective. Errors  ConfigError: nothing to resume from, or another mathematics;
-/// ModelError: nothing verifies.
+/// Ranks   collective. Errors  those of RunClaim::load; ConfigError: the checkpoint is beyond the
+/// end of this run, or at it where there was something to change.
 RunStart start_run(const StartRequest& request, Adapter& adapter, Optimizer& optimizer,
                    Communicator& world);
 

@@ -60,12 +60,14 @@ bool data_needs_tokenizer(const DataConfig& config, Communicator& world) {
 }
 
 RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokenizer* tokenizer,
-                         const PromptTemplate* prompt_template, Communicator& world) {
+                         const PromptTemplate* prompt_template, Communicator& world,
+                         const std::function<void(const std::string&)>& on_identified) {
   RunData data;
   data.path = data_path(config.data);
   data.slots_per_step = slots_per_step(config, world.world_size());
-  data.train = prepare_dataset(prepare_request(config, data.path, vocab_size), tokenizer,
-                               prompt_template, world);
+  PrepareRequest request = prepare_request(config, data.path, vocab_size);
+  request.on_identified = on_identified;
+  data.train = prepare_dataset(request, tokenizer, prompt_template, world);
   StreamOptions options{.batch_size = config.steps.batch_size,
                         .slots_per_step = data.slots_per_step,
                         .epochs = config.steps.epochs,

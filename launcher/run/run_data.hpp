@@ -1,6 +1,7 @@
 // The data of a run, prepared and put in order: training stream and held-out stream.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,10 +25,14 @@ struct RunData {
 /// metadata_path.
 std::string data_path(const DataConfig& config);
 
+/// `on_identified` is told the fingerprint of the training data on rank 0, before anything is
+/// built.
+///
 /// Ranks   collective. `tokenizer` and `prompt_template` may be null for tokenised data.
 /// Errors  DataError, StorageError, ConfigError: more ranks than micro-batches.
 RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokenizer* tokenizer,
-                         const PromptTemplate* prompt_template, Communicator& world);
+                         const PromptTemplate* prompt_template, Communicator& world,
+                         const std::function<void(const std::string&)>& on_identified = {});
 
 /// Whether the data of `config`, as rank 0 sees it, is text that a tokenizer has to read.
 ///

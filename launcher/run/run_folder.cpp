@@ -36,14 +36,17 @@ RunFolder::RunFolder(const Config& config, const WorldInfo& world, RunFacts fact
                                         .config_yaml = yaml,
                                         .description = facts_.description,
                                         .fingerprints = facts_.fingerprints,
-                                        .keep_best = config.state.load_best_model_at_end});
+                                        .keep_best = config.state.load_best_model_at_end,
+                                        .run = facts_.run,
+                                        .require_lease = facts_.require_lease});
   trainer_log_ = make_trainer_log({.logging_steps = config.state.logging_steps,
                                    .eval_steps = config.state.eval_steps,
                                    .save_steps = config.state.save_steps,
                                    .max_steps = facts_.num_steps,
                                    .batch_size = config.steps.batch_size,
                                    .num_epochs = config.steps.epochs,
-                                   .output_dir = config.state.output_dir});
+                                   .output_dir = config.state.output_dir,
+                                   .steps_before = facts_.run.steps_before});
   metrics_ = make_metrics_file(in_folder(config, "metrics.jsonl"), config.state.logging_steps);
   tensorboard_ = make_tensorboard_writer(config.state.log_dir, config.state.logging_steps);
   progress_ = make_progress(isatty(STDERR_FILENO) != 0);
@@ -55,6 +58,7 @@ std::vector<RunObserver*> RunFolder::observers() {
 
 void RunFolder::finish(const TrainingResult& result, const NamedTensors& adapter,
                        double seconds_to_first_step) {
+  facts_.require_lease();
   write_llm_exports(config_.state.output_dir, facts_.description, adapter,
                     config_.state.save_dtype);
   const nlohmann::ordered_json state = trainer_log_->state();
@@ -79,24 +83,20 @@ void RunFolder::write_run_json(const TrainingResult& result, const NamedTensors&
                                double seconds_to_first_step) const {
   const RunSummary& summary = result.summary;
   const double runtime = std::max(summary.runtime_s, 1e-9);
-  const nlohmann::ordered_json run = {
-      {"version", LORA_DIST_VERSION},
-      {"host", world_.host},
-      {"launcher", world_.launcher},
-      {"world_size", world_.world_size},
-      {"steps", summary.steps},
-      {"epoch", summary.epoch},
-      {"first_loss", summary.first_loss},
-      {"last_loss", summary.last_loss},
-      {"seconds_to_first_step", seconds_to_first_step},
-      {"train_runtime_s", summary.runtime_s},
-      {"tokens_per_second", static_cast<double>(summary.tokens) / runtime},
-      {"samples_per_second", static_cast<double>(summary.samples) / runtime},
-      {"adapter_sha256", adapter_sha256(adapter)},
-      {"fingerprints", facts_.fingerprints},
-      {"exit", result.stopped_on_request ? "stopped on request"
-               : result.stopped_early    ? "stopped early"
-                                         : "done"}};
+  nlohmann::ordered_json run = facts_.record;
+  run.update(
+      nlohmann::ordered_json{{"steps", summary.steps},
+                             {"epoch", summary.epoch},
+                             {"first_loss", summary.first_loss},
+                             {"last_loss", summary.last_loss},
+                             {"seconds_to_first_step", seconds_to_first_step},
+                             {"train_runtime_s", summary.runtime_s},
+                             {"tokens_per_second", static_cast<double>(summary.tokens) / runtime},
+                             {"samples_per_second", static_cast<double>(summary.samples) / runtime},
+                             {"adapter_sha256", adapter_sha256(adapter)},
+                             {"exit", result.stopped_on_request ? "stopped on request"
+                                      : result.stopped_early    ? "stopped early"
+                                                                : "done"}});
   write_file_atomically(in_folder(config_, "run.json"), run.dump(2) + "\n");
 }
 

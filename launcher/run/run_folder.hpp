@@ -19,6 +19,9 @@ struct RunFacts {
   AdapterDescription description;
   nlohmann::ordered_json
       fingerprints;  // base, tokenizer, data set, and the keys that change the mathematics
+  RunIdentity run;
+  nlohmann::ordered_json record;                // run.json as RunClaim::take wrote it
+  std::function<void()> require_lease = [] {};  // throws where the folder has become another's
   int64_t trainable_parameters = 0;
   int64_t num_steps = 0;
 };

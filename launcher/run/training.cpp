@@ -15,6 +15,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/ops/cuda/rows.hpp"
+#include "core/plan.hpp"
 #include "core/sha256.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
@@ -24,7 +25,9 @@
 #include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/device.hpp"
+#include "launcher/run/mathematics.hpp"
 #include "launcher/run/memory.hpp"
+#include "launcher/run/ownership.hpp"
 #include "launcher/run/plan_request.hpp"
 #include "launcher/run/require_fit.hpp"
 #include "launcher/run/resume.hpp"
@@ -65,8 +68,12 @@ class FirstStepClock final : public RunObserver {
 // One run of one rank, put together step by step: each function needs what the one before it made.
 class Run {
  public:
-  Run(const Config& config, const WorldInfo& world, TrainOptions options)
-      : config_(config), world_info_(world), options_(std::move(options)) {
+  Run(const Config& config, const WorldInfo& world, TrainOptions options, bool is_dry)
+      : asked_(config),
+        config_(config),
+        world_info_(world),
+        options_(std::move(options)),
+        is_dry_(is_dry) {
     at::set_num_threads(choose_threads(world, config.distribution.threads_per_rank));
     device_ = choose_device(config.distribution.device, world.local_rank);
     communicator_ = join_world(config, world, device_);
@@ -78,14 +85,22 @@ class Run {
     try {
       open();
     } catch (...) {
+      claim_.reset();
       if (is_new && world_info_.rank == 0) remove_empty_folders(config_.state.output_dir);
       throw;
     }
   }
 
+  bool is_finished() const { return is_finished_; }
+
   int train(const std::atomic<bool>& stop_requested) {
     std::unique_ptr<RunFolder> folder;
-    if (world_info_.rank == 0) folder = make_folder();
+    on_all_ranks(*communicator_, [&] {
+      if (world_info_.rank == 0) folder = make_folder();
+      return std::string();
+    });
+    const std::unique_ptr<RunObserver> lease_watch =
+        make_lease_watch(claim_ ? claim_->lease() : nullptr);
     const std::unique_ptr<Task> task = make_text_generation_task(*base_.decoder);
     const std::unique_ptr<GradientReducer> reducer =
         reducers().at(config_.distribution.deterministic ? "tree" : "all_reduce")(
@@ -110,6 +125,7 @@ class Run {
       parts.checkpoints = &folder->checkpoints();
       parts.observers = folder->observers();
       parts.observers.push_back(&first_step);
+      parts.observers.push_back(lease_watch.get());
       parts.trainer_state = [&folder] { return folder->trainer_log().state(); };
     }
     if (profile) parts.observers.push_back(profile.get());
@@ -134,20 +150,27 @@ class Run {
 
  private:
   void open() {
-    on_all_ranks(*communicator_, [&] {
-      if (world_info_.rank == 0) prepare_output();
-      return std::string();
-    });
-    if (world_info_.world_size > 1) open_rank_log();
+    claim_folder();
     choose_sharding();
     base_dir_ = base_dir_of_rank(config_, *communicator_);
     needs_tokenizer_ = data_needs_tokenizer(config_.data, *communicator_);
     on_all_ranks(*communicator_, [&] {
       open_base();
+      fingerprints_ = {{"base", base_fingerprint()}, {"mathematics", mathematics()}};
+      if (base_.tokenizer) fingerprints_["tokenizer"] = base_.tokenizer->sha256();
+      if (claim_) claim_->decide(fingerprints_);  // the data may take long
       return std::string();
     });
     data_ = prepare_run_data(config_, base_.decoder->spec().vocab_size, base_.tokenizer.get(),
-                             base_.prompt_template.get(), *communicator_);
+                             base_.prompt_template.get(), *communicator_,
+                             [&](const std::string& data) { decide(data); });
+    decide(data_.train->fingerprint());
+    compare_fingerprints(fingerprints_, *communicator_);
+    is_finished_ = on_all_ranks(*communicator_, [&] {
+                     return std::string(claim_ && claim_->plan().is_finished ? "finished" : "");
+                   }).front() == "finished";
+    if (is_finished_) return say_finished();
+    open_rank_log();
     fit_ = require_fit(fit_request(), device_, *communicator_);
     on_all_ranks(*communicator_, [&] {
       place_base();
@@ -165,15 +188,9 @@ class Run {
     });
     optimizer_ = optimizers().at(config_.steps.optimizer)(
         {.params = adapter_->params().flat(), .config = config_.steps});
-    fingerprints_ = {{"base", base_fingerprint()},
-                     {"data", data_.train->fingerprint()},
-                     {"mathematics", mathematics_of(config_, data_.slots_per_step)}};
-    if (base_.tokenizer) fingerprints_["tokenizer"] = base_.tokenizer->sha256();
-    compare_fingerprints(fingerprints_, *communicator_);
-    start_ = start_run({.config = config_,
-                        .fingerprints = fingerprints_,
-                        .allowed_changes = options_.allowed_changes},
-                       *adapter_, *optimizer_, *communicator_);
+    start_ = start_run(
+        {.config = config_, .claim = claim_.get(), .num_steps = data_.stream->num_steps()},
+        *adapter_, *optimizer_, *communicator_);
     adapter_->attach(/*weight=*/1);
     log_info(banner());
   }
@@ -189,13 +206,68 @@ class Run {
     }
   }
 
-  void prepare_output() const {
-    make_folders(config_.state.output_dir);
-    rehearse_writing(config_.state.output_dir);
-    make_folders(config_.state.log_dir);
+  // The folder is this run's from here on, or it stays as it is. A run that is continued with
+  // another number of ranks keeps its global batch.
+  void claim_folder() {
+    const std::vector<std::string> told = on_all_ranks(*communicator_, [&] {
+      if (world_info_.rank != 0) return std::string();
+      make_folders(config_.state.output_dir);
+      rehearse_writing(config_.state.output_dir);
+      claim_ = std::make_unique<RunClaim>(asked_, options_.allowed_changes);
+      if (is_dry_) {
+        claim_->look();
+      } else {
+        claim_->open(options_.job);
+      }
+      const std::optional<int64_t> kept = claim_->global_batch_size_of_run();
+      return kept ? fmt::format("{}", *kept) : std::string();
+    });
+    if (told.front().empty()) return;
+    const int64_t kept = std::stoll(told.front());
+    const int64_t usual = asked_.steps.batch_size * slots_per_step(asked_, world_info_.world_size);
+    if (kept == usual) return;
+    config_.steps.global_batch_size = kept;
+    config_.steps.gradient_accumulation_steps = 1;
+    require_work_for_ranks(config_, world_info_.world_size);
+    log_info(fmt::format("{}: its run goes on with the {} samples per step that it began with",
+                         folder_label(config_.state.output_dir), kept));
+  }
+
+  // Of the config as it was written: how the global batch came about is part of it.
+  nlohmann::ordered_json mathematics() const {
+    return mathematics_of(asked_, slots_per_step(config_, world_info_.world_size));
+  }
+
+  void decide(const std::string& data_fingerprint) {
+    fingerprints_["data"] = data_fingerprint;
+    if (claim_) claim_->decide(fingerprints_);
+  }
+
+  void say_finished() const {
+    if (!claim_) return;
+    const nlohmann::ordered_json& record = claim_->former_record();
+    const auto number = [&](const char* key) {
+      return record.contains(key) && record[key].is_number() ? record[key].get<double>() : 0.0;
+    };
+    const std::string& output = config_.state.output_dir;
+    log_info(
+        fmt::format("{}: this run is finished, nothing is left to do and nothing was changed; "
+                    "to train again set overwrite_output_dir: true or another output_dir",
+                    folder_label(output)));
+    print_last_line(output, number("first_loss"), number("last_loss"), number("steps"),
+                    number("tokens_per_second"));
+  }
+
+  static void print_last_line(const std::string& output, double first_loss, double last_loss,
+                              double steps, double tokens_per_second) {
+    std::printf("adapter %s  loss %.4f -> %.4f  steps %.0f  %.0f tokens/s\n", output.c_str(),
+                first_loss, last_loss, steps, tokens_per_second);
+    std::fflush(stdout);
   }
 
   void open_rank_log() const {
+    if (world_info_.world_size == 1 || is_dry_) return;
+    make_folders(config_.state.log_dir);
     open_log({.rank = world_info_.rank,
               .world_size = world_info_.world_size,
               .file = (std::filesystem::path(config_.state.log_dir) /
@@ -309,12 +381,19 @@ class Run {
 
   std::unique_ptr<RunFolder> make_folder() {
     const std::string template_name = base_.prompt_template ? base_.prompt_template->name() : "";
+    const nlohmann::ordered_json record = claim_->take({{"host", world_info_.host},
+                                                        {"launcher", world_info_.launcher},
+                                                        {"world_size", world_info_.world_size},
+                                                        {"fingerprints", fingerprints_}});
     auto folder = std::make_unique<RunFolder>(
         config_, world_info_,
         RunFacts{.data_path = data_.path,
                  .template_name = template_name,
                  .description = describe_adapter(config_, template_name),
                  .fingerprints = fingerprints_,
+                 .run = claim_->run(),
+                 .record = record,
+                 .require_lease = [lease = claim_->lease()] { lease->require_held(); },
                  .trainable_parameters = adapter_->params().num_elements(),
                  .num_steps = data_.stream->num_steps()});
     if (!start_.resumed_from.empty()) folder->trainer_log().restore(start_.trainer);
@@ -350,21 +429,24 @@ class Run {
     const RunSummary& summary = result.summary;
     const std::string& output = config_.state.output_dir;
     if (result.stopped_on_request) {
-      log_info(fmt::format("stopped on request at step {}; go on with resume_from_checkpoint=auto",
+      log_info(fmt::format("stopped on request at step {}; the same command goes on from there",
                            summary.steps));
     } else {
       log_info(fmt::format("try it:  lora-dist generate --base {} --adapter {} --prompt \"...\"",
                            config_.model.base_model, output));
     }
-    std::printf("adapter %s  loss %.4f -> %.4f  steps %lld  %.0f tokens/s\n", output.c_str(),
-                summary.first_loss, summary.last_loss, static_cast<long long>(summary.steps),
-                static_cast<double>(summary.tokens) / std::max(summary.runtime_s, 1e-9));
-    std::fflush(stdout);
+    print_last_line(output, summary.first_loss, summary.last_loss,
+                    static_cast<double>(summary.steps),
+                    static_cast<double>(summary.tokens) / std::max(summary.runtime_s, 1e-9));
   }
 
-  const Config& config_;
+  const Config& asked_;
+  Config config_;  // asked_, with the global batch of the run that is continued
   WorldInfo world_info_;
   TrainOptions options_;
+  bool is_dry_;
+  std::unique_ptr<RunClaim> claim_;  // rank 0 only
+  bool is_finished_ = false;
   std::unique_ptr<Communicator> communicator_;
   at::Device device_ = at::kCPU;
   Sharding sharding_ = Sharding::shared;
@@ -386,13 +468,13 @@ class Run {
 int train(const Config& config, const WorldInfo& world, const TrainOptions& options,
           const std::atomic<bool>& stop_requested) {
   keep_freed_memory();
-  Run run(config, world, options);
+  Run run(config, world, options, /*is_dry=*/false);
   run.open_or_clean_up();
-  return run.train(stop_requested);
+  return run.is_finished() ? 0 : run.train(stop_requested);
 }
 
 int dry_run(const Config& config, const WorldInfo& world) {
-  Run run(config, world, {});
+  Run run(config, world, {}, /*is_dry=*/true);
   run.open_or_clean_up();
   return 0;
 }

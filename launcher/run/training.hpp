@@ -2,17 +2,20 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/config.hpp"
 #include "core/world.hpp"
+#include "launcher/environments/environment.hpp"
 
 namespace lora_dist {
 
 struct TrainOptions {
   std::vector<std::string>
       allowed_changes;  // keys that may differ from a checkpoint's (--allow-change)
+  std::optional<BatchJob> job;
 };
 
 /// Trains as `config` says and leaves the run folder of design 1.4. Returns the exit code (0, or 75

@@ -1,0 +1,44 @@
+// Which keys of the config decide what is learnt, and whether two runs learn the same.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "core/config.hpp"
+
+namespace lora_dist {
+
+/// What a change of a key does to a run that is resumed.
+enum class KeyEffect {
+  mathematics,  // another result: compared by value
+  data,         // told by the fingerprint of the prepared data
+  base,         // told by the fingerprint of the base model
+  steering,     // mathematics where evaluations decide how long is trained or what is exported
+  free,         // how fast, how often and where to: may change at any time
+};
+/// A key that nobody has sorted counts as mathematics. `is_sorted` tells whether somebody has.
+KeyEffect effect_of(std::string_view key);
+bool is_sorted(std::string_view key);
+
+/// Whether the state of a checkpoint still fits after a change of the key: without it no resume is
+/// possible, whatever is allowed.
+bool state_fits_after_change_of(std::string_view key);
+
+/// The keys that decide what is learnt, with their values as YAML text: part of a checkpoint's
+/// fingerprints. `global_batch_size` is the one that results from `slots_per_step`;
+/// `gradient_accumulation_steps` is there where it was derived from the number of ranks.
+nlohmann::ordered_json mathematics_of(const Config& config, int64_t slots_per_step);
+
+struct ChangedKey {
+  std::string key, saved, asked;  // values as YAML text
+};
+/// Keys in which two runs differ. One that either of them lacks (an older or a newer version) does
+/// not count. A longer or shorter run differs where its steps depend on how many there will be; a
+/// constant learning rate without evaluations that steer does not.
+std::vector<ChangedKey> changed_keys(const nlohmann::ordered_json& saved,
+                                     const nlohmann::ordered_json& asked);
+
+}  // namespace lora_dist
