@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.hpp"
+
 namespace lora_dist {
 
 /// What a field allows beside its type. Made by the functions below.
@@ -85,7 +87,7 @@ struct ModelConfig {
           "it, else fp32");
     field("fp16", fp16, any_value(),
           "mixed precision, as other tools spell it: on hardware with bf16 the run uses bf16, on a "
-          "CPU without it fp32");
+          "CPU without it fp32; nothing is computed in fp16");
     field("quantization", quantization,
           not_available_yet("quantised bases", {"none", "nf4", "int8"}),
           "storage of the frozen base: none, nf4 or int8");
@@ -205,14 +207,18 @@ struct StepsConfig {
     field("scheduler", scheduler,
           one_of({"cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts",
                   "polynomial", "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay",
-                  "reduce_lr_on_plateau"}),
+                  "reduce_lr_on_plateau"},
+                 {"piecewise_constant", "cosine_warmup_with_min_lr", "one_cycle", "rex", "greedy",
+                  "adafactor"}),
           "learning-rate schedule after warm-up");
     field("warmup_steps", warmup_steps, at_least(0),
           "steps of linear warm-up; wins over warmup_ratio");
     field("warmup_ratio", warmup_ratio, in_range(0, 1), "warm-up as a share of all steps");
     field("optimizer", optimizer,
           one_of({"adamw", "adamw8bit", "lion", "sgd"},
-                 {"lion", "sgd", "adafactor", "prodigy", "dadapt"}),
+                 {"lion", "sgd", "adafactor", "prodigy", "dadapt", "adam", "adagrad", "rmsprop",
+                  "galore", "apollo", "muon", "lomo", "ademamix", "grokadamw", "schedule_free",
+                  "came", "stable_adamw"}),
           "update rule");
     field("weight_decay", weight_decay, at_least(0), "decoupled weight decay");
     field("adam_beta1", adam_beta1, below_from(0, 1), "decay of the first moment");
@@ -367,7 +373,8 @@ struct Config {
 
   std::string source;                          // the files it was read from, for messages
   std::map<std::string, std::string> origins;  // given key -> "c.yaml:14" or "command line"
-  std::vector<std::string> notes;  // worth saying once: "lora_r is an alias of lora_rank"
+  std::vector<std::string> notes;     // worth saying once: "lora_r is an alias of lora_rank"
+  std::vector<std::string> warnings;  // keys without effect, words that mean less than they say
 
   /// Where `key` was written, or the file that could have held it: the `where` of messages about
   /// its value.
@@ -406,17 +413,44 @@ inline constexpr int64_t kConfigBytes = 1 << 20;
 /// fills the defaults that depend on other keys (lora_alpha, output_name, log_dir, prepared_dir). A
 /// key that is empty has its default.
 ///
-/// Errors  ConfigError: file, line, key, what is wrong, nearest name, what to write.
+/// Errors  ConfigError: file, line, key, what is wrong, nearest name, what to write; all mistakes
+/// in one line.
 Config parse_config(const std::vector<ConfigText>& texts,
                     const std::vector<std::string>& overrides);
 Config parse_config(const std::string& yaml_text, const std::string& where,
                     const std::vector<std::string>& overrides);
 
+/// What could be read, and everything that is wrong, in the order of the files. A key with a
+/// mistake has its default; relations between keys are looked at once every key is right.
+struct CheckedConfig {
+  Config config;
+  std::vector<ConfigError> mistakes;
+};
+CheckedConfig check_config(const std::vector<ConfigText>& texts,
+                           const std::vector<std::string>& overrides);
+/// All mistakes in one line, for a command that stops at them; there is at least one.
+ConfigError in_one_line(const std::vector<ConfigError>& mistakes, const std::string& source);
+
+/// One key as help, man page and completion show it.
+struct KeyFacts {
+  std::string group;
+  std::string key;
+  std::string help;
+  std::string default_text;        // "" where it is unset or empty
+  std::string allowed;             // in words: "1 to 1024"; "" for anything
+  std::vector<std::string> words;  // of a key with a fixed choice
+  bool is_built = true;            // else only the default is accepted
+};
+/// All keys in the order of the contract.
+std::vector<KeyFacts> config_keys();
+/// Our key that `name` is or is an alias of; "" for a name that is neither.
+std::string key_named(const std::string& name);
+
 /// The whole config as YAML that parse_config accepts and that gives the same Config.
 std::string resolved_yaml(const Config& config);
 /// JSON Schema (draft 2020-12) of the config, for editors.
 std::string config_schema();
-/// The key table for --help: group headings, key, default, help.
+/// The key table for people: group headings, key, default, help, in 79 columns.
 std::string config_help();
 /// The key and alias tables of docs/configuration.md.
 std::string config_markdown();

@@ -15,6 +15,15 @@ auto find_theirs(const Table& table, std::string_view theirs) {
   return found == table.end() ? nullptr : &*found;
 }
 
+const ForeignKey* find_foreign(std::string_view theirs) {
+  for (const ForeignKey& key : foreign_keys()) {
+    const bool is_prefix = key.theirs.ends_with('*');
+    const std::string_view name = key.theirs.substr(0, key.theirs.size() - is_prefix);
+    if (is_prefix ? theirs.starts_with(name) : theirs == name) return &key;
+  }
+  return nullptr;
+}
+
 ConfigError not_available(const std::string& where, const std::string& found,
                           const std::string& fix) {
   return ConfigError({.where = where, .found = found + " is not available yet", .fix = fix});
@@ -56,6 +65,28 @@ bool is_off(const YamlNode& value) {
   return boolean_word(word) == false || word == "none" || word == "0" || word.empty();
 }
 
+/// Whether one value, one item of a list or one key of a map is among the harmless words.
+bool is_harmless_word(const ForeignKey& key, const YamlNode& value) {
+  const std::string word = lower_case(value.text);
+  const std::optional<bool> truth = boolean_word(word);
+  return std::any_of(key.harmless.begin(), key.harmless.end(), [&](std::string_view harmless) {
+    return harmless == word || (truth && harmless == print(*truth));
+  });
+}
+
+bool is_harmless(const ForeignKey& key, const YamlNode& value) {
+  const auto allows = [&](std::string_view word) {
+    return std::count(key.harmless.begin(), key.harmless.end(), word) > 0;
+  };
+  if (value.is_null() || allows(kAnyValue)) return true;
+  if (allows(kOff) && is_off(value)) return true;
+  if (value.is_scalar()) return is_harmless_word(key, value);
+  return std::all_of(value.items.begin(), value.items.end(),
+                     [&](const YamlPtr& item) { return is_harmless_word(key, *item); }) &&
+         std::all_of(value.map.begin(), value.map.end(),
+                     [&](const auto& entry) { return is_harmless_word(key, *entry.first); });
+}
+
 /// Axolotl's `datasets: [{path: ..., type: ..., data_files: ...}]`, one entry.
 void translate_datasets(const YamlNode& value, const std::string& where,
                         std::vector<Meaning>& meanings) {
@@ -68,6 +99,9 @@ void translate_datasets(const YamlNode& value, const std::string& where,
       {"path", "train_data_dir"}, {"data_files", "metadata_path"}, {"type", "data_format"}};
   for (const auto& [key, entry] : value.items[0]->map) {
     const auto known = ours.find(key->text);
+    const bool says_nothing =
+        key->text == "ds_type" || (key->text == "split" && entry->text == "train");
+    if (known == ours.end() && says_nothing) continue;
     if (known == ours.end())
       throw not_available(where, fmt::format("datasets.{}", key->text), "leave it out");
     if (!entry->is_null()) meanings.push_back({known->second, entry});
@@ -76,11 +110,21 @@ void translate_datasets(const YamlNode& value, const std::string& where,
 
 }  // namespace
 
-std::string canonical_word(std::string_view key, const std::string& word) {
+const WordAlias* find_word(std::string_view key, const std::string& word) {
   const std::string lower = lower_case(word);
   for (const WordAlias& alias : word_aliases())
-    if (alias.key == key && alias.theirs == lower) return std::string(alias.ours);
-  return word;
+    if (alias.key == key && alias.theirs == lower) return &alias;
+  return nullptr;
+}
+
+std::string canonical_word(std::string_view key, const std::string& word) {
+  const WordAlias* alias = find_word(key, word);
+  return alias ? std::string(alias->ours) : word;
+}
+
+std::string canonical_key(std::string_view theirs) {
+  const KeyAlias* alias = find_theirs(key_aliases(), theirs);
+  return alias ? std::string(alias->ours) : "";
 }
 
 Translation translate(const std::string& theirs, const YamlPtr& value, const std::string& where) {
@@ -93,11 +137,14 @@ Translation translate(const std::string& theirs, const YamlPtr& value, const std
       result.meanings.push_back({std::string(alias->ours), value});
     else if (!value->is_null())
       translate_word(*alias, *value, where, result.meanings);
-  } else if (const ReservedKey* reserved = find_theirs(reserved_keys(), theirs)) {
-    if (!is_off(*value))
-      throw not_available(
-          where, theirs,
-          reserved->instead.empty() ? "leave it out" : std::string(reserved->instead));
+  } else if (const ForeignKey* foreign = find_foreign(theirs)) {
+    if (!is_harmless(*foreign, *value))
+      throw ConfigError(
+          {.where = where,
+           .found = fmt::format("{} {} is not available yet ({})", theirs, describe(*value),
+                                foreign->why),
+           .fix = std::string(foreign->instead.empty() ? "leave it out" : foreign->instead)});
+    result.ignored = !value->is_null();
   } else {
     result.known = false;
   }

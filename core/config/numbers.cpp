@@ -11,6 +11,7 @@ namespace {
 
 const std::string& scalar_text(const Given& given) {
   const YamlNode& node = *given.value;
+  refuse_look_alikes(given);
   if (!node.is_scalar())
     throw ConfigError(
         {.where = given.where,

@@ -1,12 +1,14 @@
 // From config texts and overrides to a checked Config.
 //
 // Every given key becomes one Given in our terms. Inside one text a key may have two spellings only
-// when both say the same; between texts and overrides the later one wins.
+// when both say the same; between texts and overrides the later one wins. A mistake is noted and
+// the next key read, so that a user mends all of them at once.
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "core/config/aliases.hpp"
+#include "core/config/look_alikes.hpp"
 #include "core/config/relations.hpp"
 #include "core/config/values.hpp"
 #include "core/error.hpp"
@@ -16,6 +18,23 @@ namespace {
 
 using config::Given;
 using GivenKeys = std::map<std::string, Given>;  // by our key
+
+/// What is found on the way from texts to a config.
+struct Findings {
+  std::vector<ConfigError> mistakes;
+  std::vector<std::string> notes, warnings;
+  std::vector<std::string> ignored;  // foreign keys that change nothing
+
+  /// Does `work`; a ConfigError of it becomes a mistake.
+  template <class Work>
+  void collect(Work&& work) {
+    try {
+      work();
+    } catch (const ConfigError& mistake) {
+      mistakes.push_back(mistake);
+    }
+  }
+};
 
 const std::vector<std::string>& known_keys() {
   static const std::vector<std::string> keys = [] {
@@ -36,10 +55,12 @@ ConfigError unknown_key(const std::string& key, const std::string& where) {
   std::vector<std::string> candidates = known_keys();
   for (const config::KeyAlias& alias : config::key_aliases())
     if (alias.theirs.size() >= 4) candidates.emplace_back(alias.theirs);  // "r" is near everything
+  for (const config::ForeignKey& foreign : config::foreign_keys())
+    if (!foreign.theirs.ends_with('*')) candidates.emplace_back(foreign.theirs);
   const std::string near = nearest_name(key, candidates);
   return ConfigError({.where = where,
                       .found = fmt::format("unknown key '{}'", shortened(key)),
-                      .fix = near.empty() ? "`lora-dist train --help` lists the keys"
+                      .fix = near.empty() ? "`lora-dist help keys` lists them"
                                           : fmt::format("did you mean '{}'?", near)});
 }
 
@@ -94,7 +115,7 @@ void add_spelling(GivenKeys& keys, const Given& given) {
 
 /// One `key: value` as the user wrote it, in our terms.
 std::vector<Given> interpret(const std::string& spelling, const YamlPtr& value,
-                             const std::string& where, int line, std::vector<std::string>& notes) {
+                             const std::string& where, int line, Findings& findings) {
   Given given{.key = spelling,
               .spelling = spelling,
               .written = describe(*value),
@@ -104,20 +125,21 @@ std::vector<Given> interpret(const std::string& spelling, const YamlPtr& value,
   if (is_ours(spelling)) return {given};
   const config::Translation translation = config::translate(spelling, value, where);
   if (!translation.known) throw unknown_key(spelling, where);
+  if (translation.ignored) findings.ignored.push_back(spelling);
   std::vector<Given> result;
   for (const config::Meaning& meaning : translation.meanings) {
     given.key = meaning.key;
     given.value = meaning.value;
     result.push_back(given);
-    notes.push_back(translation.same_value
-                        ? fmt::format("{} is an alias of {}", spelling, meaning.key)
-                        : fmt::format("{} {} means {} {}", spelling, given.written, meaning.key,
-                                      describe(*meaning.value)));
+    findings.notes.push_back(translation.same_value
+                                 ? fmt::format("{} is an alias of {}", spelling, meaning.key)
+                                 : fmt::format("{} {} means {} {}", spelling, given.written,
+                                               meaning.key, describe(*meaning.value)));
   }
   return result;
 }
 
-GivenKeys read_text(const ConfigText& text, std::vector<std::string>& notes) {
+GivenKeys read_text(const ConfigText& text, Findings& findings) {
   const YamlSource source{.name = text.where};
   const YamlPtr root = read_yaml(text.yaml, source);
   GivenKeys keys;
@@ -126,24 +148,32 @@ GivenKeys read_text(const ConfigText& text, std::vector<std::string>& notes) {
     throw ConfigError({.where = source.place(root->line),
                        .found = root->is_list() ? "a list" : "a text without a key",
                        .expected = "`key: value` lines"});
-  for (const auto& [key, value] : root->map) {
-    const std::string where = source.place(key->line);
-    for (const Given& given : interpret(key->text, value, where, key->line, notes))
-      add_spelling(keys, given);
+  for (const auto& entry : root->map) {
+    const YamlNode& key = *entry.first;
+    findings.collect([&] {
+      for (const Given& given :
+           interpret(key.text, entry.second, source.place(key.line), key.line, findings))
+        add_spelling(keys, given);
+    });
   }
   return keys;
 }
 
-std::vector<Given> read_override(const std::string& text, std::vector<std::string>& notes) {
+std::vector<Given> read_override(const std::string& text, Findings& findings) {
   const YamlSource source{.name = "command line", .has_lines = false};
   const size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0)
+  if (equals == std::string::npos || equals == 0) {
+    const std::string meant = config::without_look_alikes(text);
     throw ConfigError({.where = source.name,
                        .found = fmt::format("'{}'", shortened(text)),
-                       .expected = "key=value"});
+                       .expected = "key=value",
+                       .fix = meant != text && meant.find('=') != std::string::npos
+                                  ? fmt::format("write {}", shortened(meant))
+                                  : ""});
+  }
   const std::string key = text.substr(0, equals);
   const YamlPtr value = read_yaml(text.substr(equals + 1), source);
-  return interpret(key, value, source.name, /*line=*/0, notes);
+  return interpret(key, value, source.name, /*line=*/0, findings);
 }
 
 /// Those with a value, so that of several mistakes the first line is reported.
@@ -156,30 +186,106 @@ std::vector<Given> in_file_order(const GivenKeys& keys) {
   return order;
 }
 
+/// A tool's default of a key that is left out belongs to the meaning of its alias.
+void check_default_of_alpha(const GivenKeys& keys) {
+  const auto rank = keys.find("lora_rank"), alpha = keys.find("lora_alpha");
+  const bool has_alpha = alpha != keys.end() && !alpha->second.value->is_null();
+  if (rank == keys.end() || rank->second.spelling != "network_dim" || has_alpha) return;
+  throw ConfigError({.where = rank->second.where,
+                     .found = fmt::format("network_dim {} without network_alpha, which is 1 to "
+                                          "kohya's scripts and 2 x lora_rank here",
+                                          rank->second.written),
+                     .fix = "write network_alpha"});
+}
+
+/// A word of another tool that says more than ours does.
+void warn_of_difference(const Given& given, std::vector<std::string>& warnings) {
+  if (!given.value->is_scalar()) return;
+  const config::WordAlias* word = config::find_word(given.key, given.value->text);
+  if (word && !word->difference.empty())
+    warnings.push_back(fmt::format("{} {} means {}: {}", given.spelling, given.written, word->ours,
+                                   word->difference));
+}
+
+std::string list_of_ignored(const Findings& findings) {
+  return fmt::format("ignored, since {} change{} nothing here: {}",
+                     findings.ignored.size() == 1 ? "it" : "they",
+                     findings.ignored.size() == 1 ? "s" : "", fmt::join(findings.ignored, ", "));
+}
+
+GivenKeys read_all(const std::vector<ConfigText>& texts, const std::vector<std::string>& overrides,
+                   Findings& findings) {
+  GivenKeys keys;
+  for (const ConfigText& text : texts)
+    findings.collect([&] {
+      for (auto& [key, given] : read_text(text, findings)) keys[key] = given;
+    });
+  for (const std::string& text : overrides)
+    findings.collect([&] {
+      for (const Given& given : read_override(text, findings)) keys[given.key] = given;
+    });
+  return keys;
+}
+
 }  // namespace
+
+CheckedConfig check_config(const std::vector<ConfigText>& texts,
+                           const std::vector<std::string>& overrides) {
+  Findings findings;
+  Config config;
+  for (const ConfigText& text : texts)
+    config.source += (config.source.empty() ? "" : " + ") + text.where;
+  const GivenKeys keys = read_all(texts, overrides, findings);
+  for (const Given& given : in_file_order(keys))
+    findings.collect([&] {
+      Config changed = config;
+      set_value(changed, given);
+      config = std::move(changed);
+      config.origins[given.key] = given.where;
+      warn_of_difference(given, findings.warnings);
+    });
+  findings.collect([&] { check_default_of_alpha(keys); });
+  if (findings.mistakes.empty()) {
+    findings.mistakes = config::broken_relations(config);
+    config::warn_of_keys_without_effect(config, findings.warnings);
+  }
+  config::fill_defaults(config);
+  if (!findings.ignored.empty()) findings.notes.push_back(list_of_ignored(findings));
+  config.notes = std::move(findings.notes);
+  config.warnings = std::move(findings.warnings);
+  return {std::move(config), std::move(findings.mistakes)};
+}
+
+ConfigError in_one_line(const std::vector<ConfigError>& mistakes, const std::string& source) {
+  constexpr size_t kShown = 8;
+  LD_CHECK(!mistakes.empty(), "a config without mistakes has none to tell");
+  if (mistakes.size() == 1) return mistakes.front();
+  std::string text;
+  for (size_t i = 0; i < std::min(mistakes.size(), kShown); ++i)
+    text += fmt::format("{}({}) {}", i == 0 ? "" : " ", i + 1, mistakes[i].what());
+  const size_t left_out = mistakes.size() - std::min(mistakes.size(), kShown);
+  return ConfigError({.where = source.empty() ? "command line" : source,
+                      .found = fmt::format("{} mistakes: {}", mistakes.size(), text),
+                      .fix = left_out == 0 ? ""
+                                           : fmt::format("and {} more; `lora-dist validate` lists "
+                                                         "them",
+                                                         left_out)});
+}
 
 Config parse_config(const std::vector<ConfigText>& texts,
                     const std::vector<std::string>& overrides) {
-  Config config;
-  GivenKeys keys;
-  for (const ConfigText& text : texts) {
-    config.source += (config.source.empty() ? "" : " + ") + text.where;
-    for (auto& [key, given] : read_text(text, config.notes)) keys[key] = given;
-  }
-  for (const std::string& text : overrides)
-    for (const Given& given : read_override(text, config.notes)) keys[given.key] = given;
-  for (const Given& given : in_file_order(keys)) {
-    set_value(config, given);
-    config.origins[given.key] = given.where;
-  }
-  config::check_relations(config);
-  config::fill_defaults(config);
-  return config;
+  CheckedConfig checked = check_config(texts, overrides);
+  if (!checked.mistakes.empty()) throw in_one_line(checked.mistakes, checked.config.source);
+  return std::move(checked.config);
 }
 
 Config parse_config(const std::string& yaml_text, const std::string& where,
                     const std::vector<std::string>& overrides) {
   return parse_config({{.where = where, .yaml = yaml_text}}, overrides);
+}
+
+std::string key_named(const std::string& name) {
+  return is_ours(name) ? name : config::canonical_key(name);
 }
 
 std::string Config::where(const std::string& key) const {

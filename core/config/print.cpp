@@ -1,6 +1,7 @@
 // The config as text for people: resolved YAML, the key table of --help, the tables of the manual.
 #include <algorithm>
 
+#include "core/columns.hpp"
 #include "core/config/aliases.hpp"
 #include "core/config/values.hpp"
 
@@ -22,17 +23,53 @@ std::string markdown_cell(std::string text) {
   return text;
 }
 
+std::vector<std::string> built_words(const FieldRule& rule) {
+  std::vector<std::string> built;
+  for (const std::string& word : rule.one_of)
+    if (std::find(rule.later.begin(), rule.later.end(), word) == rule.later.end())
+      built.push_back(word);
+  return built;
+}
+
+template <class T>
+std::vector<std::string> words_of(const T&, const FieldRule& rule) {
+  if (!rule.not_yet.empty()) return {};
+  if constexpr (std::is_same_v<T, bool>) return {"true", "false"};
+  if (rule.auto_or_count) return {"auto"};
+  return built_words(rule);
+}
+
 /// What may be written, in words: "1 to 1024", "auto, bf16 or fp32".
 std::string allowed_text(const FieldRule& rule) {
   if (!rule.not_yet.empty()) return "not available yet";
   if (rule.auto_or_count) return "auto, or at least 1";
   if (rule.file_name) return "a file name";
   if (rule.one_of.empty()) return config::describe_range(rule);
-  std::vector<std::string> built;
-  for (const std::string& word : rule.one_of)
-    if (std::find(rule.later.begin(), rule.later.end(), word) == rule.later.end())
-      built.push_back(word);
-  return fmt::format("{}", fmt::join(built, ", "));
+  return fmt::format("{}", fmt::join(built_words(rule), ", "));
+}
+
+/// "any value", "true, yes", "off" as people read it.
+std::string harmless_text(const config::ForeignKey& key) {
+  std::vector<std::string> words;
+  for (const std::string_view word : key.harmless)
+    words.push_back(word == config::kAnyValue ? "any value"
+                    : word == config::kOff    ? "off"
+                                              : fmt::format("`{}`", word));
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+std::string foreign_table() {
+  std::string text =
+      "\n## Keys of other tools that ours do not answer to\n\n"
+      "A value under *ignored* changes nothing here and is listed in one line; `off` is false, "
+      "none, 0 or\n"
+      "nothing. Any other value would change the run and is refused.\n\n"
+      "| key | ignored | why it changes nothing; else what is not built | instead |\n"
+      "|---|---|---|---|\n";
+  for (const config::ForeignKey& key : config::foreign_keys())
+    text += fmt::format("| `{}` | {} | {} | {} |\n", key.theirs, harmless_text(key), key.why,
+                        key.instead);
+  return text;
 }
 
 std::string alias_tables() {
@@ -45,15 +82,12 @@ std::string alias_tables() {
                         alias.ours.empty() ? "" : fmt::format("`{}`", alias.ours),
                         words.empty() ? "the same" : fmt::format("{}", fmt::join(words, "; ")));
   }
-  text += "\n## Words of other tools\n\n| key | written | ours |\n|---|---|---|\n";
+  text += "\n## Words of other tools\n\n| key | written | ours | difference |\n|---|---|---|---|\n";
   for (const config::WordAlias& alias : config::word_aliases())
     if (alias.theirs != alias.ours)
-      text += fmt::format("| `{}` | `{}` | `{}` |\n", alias.key, alias.theirs, alias.ours);
-  text += "\n## Known, but not available yet\n\n| key | do this |\n|---|---|\n";
-  for (const config::ReservedKey& key : config::reserved_keys())
-    text += fmt::format("| `{}` | {} |\n", key.theirs,
-                        key.instead.empty() ? "leave it out" : key.instead);
-  return text;
+      text += fmt::format("| `{}` | `{}` | `{}` | {} |\n", alias.key, alias.theirs, alias.ours,
+                          alias.difference);
+  return text + foreign_table();
 }
 
 }  // namespace
@@ -71,17 +105,36 @@ std::string resolved_yaml(const Config& config) {
   return text;
 }
 
-std::string config_help() {
-  std::string text = "Keys of the config file, `key: value`; on the command line `key=value`:\n";
-  Config().each_group([&](const char* name, auto& group) {
-    text += fmt::format("\n{}\n", name);
+std::vector<KeyFacts> config_keys() {
+  std::vector<KeyFacts> keys;
+  Config().each_group([&](const char* group_name, auto& group) {
     group.each_field([&](const char* key, auto& value, const FieldRule& rule, const char* help) {
-      const std::string given = default_text(value);
-      const std::string later = rule.not_yet.empty() ? "" : "; not available yet";
-      text += fmt::format("  {:<28} {}{}{}\n", key, help,
-                          given.empty() ? "" : fmt::format(" (default: {})", given), later);
+      keys.push_back({.group = group_name,
+                      .key = key,
+                      .help = help,
+                      .default_text = default_text(value),
+                      .allowed = allowed_text(rule),
+                      .words = words_of(value, rule),
+                      .is_built = rule.not_yet.empty()});
     });
   });
+  return keys;
+}
+
+std::string config_help() {
+  constexpr size_t kColumn = 31;
+  std::string text = "Keys of the config file, `key: value`; on the command line `key=value`:\n";
+  std::string group;
+  for (const KeyFacts& key : config_keys()) {
+    if (key.group != group) text += "\n" + key.group + "\n";
+    group = key.group;
+    text += entry_in_columns(
+        key.key,
+        key.help +
+            (key.default_text.empty() ? "" : fmt::format(" (default: {})", key.default_text)) +
+            (key.is_built ? "" : "; not available yet"),
+        kColumn);
+  }
   return text;
 }
 

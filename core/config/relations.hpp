@@ -5,8 +5,10 @@
 
 namespace lora_dist::config {
 
-/// Errors  ConfigError: two values that cannot both be meant.
-void check_relations(const Config& config);
+/// Two values that cannot both be meant, and values that lack what they need.
+std::vector<ConfigError> broken_relations(const Config& config);
+/// Adds a line for each value that another one leaves without effect.
+void warn_of_keys_without_effect(const Config& config, std::vector<std::string>& warnings);
 /// lora_alpha, output_name, log_dir, prepared_dir.
 void fill_defaults(Config& config);
 

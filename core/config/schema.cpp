@@ -78,10 +78,22 @@ std::string config_schema() {
     if (!properties.contains(alias.theirs))
       properties[std::string(alias.theirs)] = {
           {"description", fmt::format("alias of {}", alias.ours)}, {"deprecated", true}};
+  Json patterns = Json::object();
+  for (const config::ForeignKey& key : config::foreign_keys()) {
+    const Json described = {{"description", fmt::format("of another tool: {}", key.why)},
+                            {"deprecated", true}};
+    if (key.theirs.ends_with('*'))
+      patterns[fmt::format("^{}", key.theirs.substr(0, key.theirs.size() - 1))] = described;
+    else
+      properties[std::string(key.theirs)] = described;
+  }
+  properties["datasets"] = {{"description", "one data set as Axolotl writes it"},
+                            {"deprecated", true}};
   const Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
                        {"title", "lora-dist configuration"},
                        {"type", "object"},
                        {"properties", properties},
+                       {"patternProperties", patterns},
                        {"additionalProperties", false}};
   return schema.dump(2) + "\n";
 }

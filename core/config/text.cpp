@@ -1,5 +1,9 @@
-// What is wrong with the bytes of a config file before anyone parses them.
+// What is wrong with the bytes of a config file before anyone parses them, and with characters that
+// only look like YAML's.
+#include <algorithm>
+
 #include "core/config.hpp"
+#include "core/config/look_alikes.hpp"
 #include "core/config/yaml.hpp"
 #include "core/error.hpp"
 
@@ -48,20 +52,73 @@ void check_bytes(const std::string& text, const YamlSource& source) {
   }
 }
 
-void check_indentation(const std::string& text, const YamlSource& source) {
-  int line = 1;
-  for (size_t start = 0; start < text.size(); ++line) {
-    const size_t content = text.find_first_not_of(" \t", start);
-    const size_t tab = text.find('\t', start);
-    const bool blank =
-        content == std::string::npos || text[content] == '\n' || text[content] == '\r';
-    if (!blank && tab < content)
-      throw ConfigError(
-          {.where = source.place(line), .found = "tab in indentation", .fix = "use spaces"});
-    const size_t end = text.find('\n', start);
-    if (end == std::string::npos) break;
+bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+std::string_view without_blanks_around(std::string_view text) {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+/// Calls visit(line number, line without its end).
+template <class Visit>
+void each_line(const std::string& text, Visit&& visit) {
+  int number = 1;
+  for (size_t start = 0; start < text.size(); ++number) {
+    const size_t end = std::min(text.find('\n', start), text.size());
+    visit(number, std::string_view(text).substr(start, end - start));
     start = end + 1;
   }
+}
+
+void check_indentation(const std::string& text, const YamlSource& source) {
+  each_line(text, [&](int number, std::string_view line) {
+    const size_t content = std::min(line.find_first_not_of(" \t"), line.size());
+    const bool blank = without_blanks_around(line).empty();
+    if (!blank && line.find('\t') < content)
+      throw ConfigError(
+          {.where = source.place(number), .found = "tab in indentation", .fix = "use spaces"});
+    const auto odd = config::leading_look_alike(line.substr(content));
+    if (odd && odd->meant == " ")
+      throw ConfigError({.where = source.place(number),
+                         .found = shown(*odd) + " in indentation",
+                         .fix = "use spaces"});
+  });
+}
+
+size_t length_of_name(std::string_view line) {
+  const auto is_letter = [](unsigned char c) { return std::isalnum(c) || c == '_'; };
+  size_t length = 0;
+  while (length < line.size() && is_letter(line[length])) ++length;
+  return length;
+}
+
+/// A line at the left margin begins a key or a comment, whatever stands around it.
+void check_margin(const std::string& text, const YamlSource& source) {
+  each_line(text, [&](int number, std::string_view line) {
+    const auto refuse = [&](const std::string& found, const std::string& meant) {
+      throw ConfigError({.where = source.place(number),
+                         .found = found,
+                         .fix = fmt::format("write `{}`", shortened(meant))});
+    };
+    if (const auto first = config::leading_look_alike(line); first && !first->meant.empty())
+      refuse(shown(*first) + " begins the line", config::without_look_alikes(line));
+    const std::string name(line.substr(0, length_of_name(line)));
+    std::string_view rest = without_blanks_around(line.substr(name.size()));
+    if (name.empty() || rest.empty()) return;
+    const auto meant = [&](size_t length_of_colon) {
+      std::string_view value = rest.substr(length_of_colon);
+      while (const auto blank = config::leading_look_alike(value)) {
+        if (blank->meant != " ") break;
+        value.remove_prefix(blank->character.size());
+      }
+      return fmt::format("{}: {}", name, without_blanks_around(value));
+    };
+    if (const auto colon = config::leading_look_alike(rest); colon && colon->meant == ":")
+      refuse(fmt::format("{} after '{}'", shown(*colon), name), meant(colon->character.size()));
+    if (rest.size() > 1 && rest[0] == ':' && !is_blank(rest[1]))
+      refuse(fmt::format("no blank after '{}:'", name), meant(1));
+  });
 }
 
 }  // namespace
@@ -76,6 +133,7 @@ std::string checked_text(const std::string& text, const YamlSource& source) {
       text.starts_with(byte_order_mark) ? text.substr(byte_order_mark.size()) : text;
   check_bytes(body, source);
   check_indentation(body, source);
+  if (source.has_lines) check_margin(body, source);
   return body;
 }
 

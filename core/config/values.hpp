@@ -45,6 +45,9 @@ std::string print(const std::optional<T>& value) {
   return value ? print(*value) : "";
 }
 
+/// Errors  ConfigError: a value in ASCII is meant and a character only looks like it.
+void refuse_look_alikes(const Given& given);
+
 /// "true" or "false" for the spellings of YAML 1.1 (yes, off, True, ...), else nothing.
 std::optional<bool> boolean_word(const std::string& text);
 std::string lower_case(std::string text);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/config/aliases.hpp"
+#include "core/config/look_alikes.hpp"
 #include "core/config/values.hpp"
 #include "core/error.hpp"
 
@@ -20,8 +21,30 @@ ConfigError unknown_word(const Given& given, const std::vector<std::string>& kno
                              fmt::format("known: {}", fmt::join(known, ", "))});
 }
 
+[[noreturn]] void refuse_character(const Given& given, const LookAlike& found) {
+  throw ConfigError(
+      {.where = given.where,
+       .found = fmt::format("{} in {} '{}'", shown(found), given.spelling, given.written),
+       .fix = fmt::format("write {}", without_look_alikes(given.written))});
+}
+
+/// A free text may hold any letters; quotes and invisible blanks at its ends are none of it.
+void refuse_look_alikes_around(const Given& given) {
+  const std::string& text = given.value->text;
+  const auto refuse_quote_or_blank = [&](std::string_view part) {
+    const auto found = leading_look_alike(part);
+    if (found && (found->kind == "curly" || found->meant == " " || found->meant.empty()))
+      refuse_character(given, *found);
+  };
+  refuse_quote_or_blank(text);
+  size_t last = text.size() - 1;
+  while (last > 0 && (text[last] & 0xC0) == 0x80) --last;
+  refuse_quote_or_blank(std::string_view(text).substr(last));
+}
+
 /// The canonical spelling of one of the rule's words.
 std::string word_of(const Given& given, const FieldRule& rule) {
+  refuse_look_alikes(given);
   std::string word = lower_case(canonical_word(given.key, given.value->text));
   if (contains(rule.one_of, "true"))
     if (const std::optional<bool> truth = boolean_word(word)) word = print(*truth);
@@ -32,7 +55,7 @@ std::string word_of(const Given& given, const FieldRule& rule) {
     throw ConfigError(
         {.where = given.where,
          .found = fmt::format("{} '{}' is not available yet", given.spelling, given.written),
-         .fix = fmt::format("use {}", fmt::join(built, " or "))});
+         .fix = fmt::format("use {}", fmt::join(built, built.size() > 2 ? ", " : " or "))});
   }
   if (!contains(rule.one_of, word)) throw unknown_word(given, rule.one_of);
   return word;
@@ -51,6 +74,7 @@ void check_file_name(const Given& given, const std::string& name) {
 }
 
 void check_auto_or_count(const Given& given, std::string& value) {
+  refuse_look_alikes(given);
   if (lower_case(value) == "auto") {
     value = "auto";
     return;
@@ -92,12 +116,21 @@ std::vector<std::string> split_names(const std::string& text) {
 
 }  // namespace
 
+void refuse_look_alikes(const Given& given) {
+  const YamlNode& node = *given.value;
+  std::vector<std::string_view> texts = {node.text};
+  for (const YamlPtr& item : node.items) texts.push_back(item->text);
+  for (const std::string_view text : texts)
+    if (const auto found = first_look_alike(text)) refuse_character(given, *found);
+}
+
 void read(const Given& given, const FieldRule& rule, std::string& value) {
   if (!given.value->is_scalar())
     throw ConfigError({.where = given.where,
                        .found = fmt::format("{} '{}'", given.spelling, given.written),
                        .expected = "one value, not a list or a map"});
   if (given.value->text.empty()) return;  // "" is absent, like an empty value
+  refuse_look_alikes_around(given);
   value = given.value->text;
   if (!rule.one_of.empty())
     value = word_of(given, rule);
@@ -118,6 +151,7 @@ void read(const Given& given, const FieldRule&, ModulePattern& value) {
     throw ConfigError({.where = given.where,
                        .found = fmt::format("{} '{}'", given.spelling, given.written),
                        .expected = "a list of layer names, all-linear, or a regular expression"});
+  refuse_look_alikes(given);
   value = {};
   const std::string text = node.is_list() ? joined(node) : node.text;
   if (is_all_linear(text))

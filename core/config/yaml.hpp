@@ -50,7 +50,8 @@ struct YamlSource {
 /// One document; an empty text gives a null node. Errors  ConfigError.
 YamlPtr read_yaml(const std::string& text, const YamlSource& source);
 
-/// Refuses what no YAML parser should see: too large, not UTF-8, NUL bytes, tabs as indentation.
+/// Refuses what no YAML parser should see: too large, not UTF-8, NUL bytes, tabs as indentation;
+/// in a file also keys without a blank behind their colon, or with a full-width one.
 /// Returns the text without a byte-order mark. Errors  ConfigError.
 std::string checked_text(const std::string& text, const YamlSource& source);
 

@@ -94,10 +94,13 @@ const std::vector<Exhibit> kExhibits = {
     {"optimizer_of_later", at_line(2, "optim: adafactor"),
      "c.yaml:2: optim 'adafactor' is not available yet; use adamw or adamw8bit"},
     {"key_of_later", at_line(2, "neftune_noise_alpha: 5"),
-     "c.yaml:2: neftune_noise_alpha is not available yet; leave it out"},
-    {"missing_key", "output_dir: out\nbase_model: base\n",
+     "c.yaml:2: neftune_noise_alpha 5 is not available yet (noise on the embeddings); leave it "
+     "out"},
+    {"missing_key",
+     "output_dir: out\nbase_model: base\n",
      "c.yaml: train_data_dir is missing; add `train_data_dir: ...` (folder (or file) with the "
-     "training data)"},
+     "training data)",
+     {"validate", "--config-only", "c.yaml"}},
     {"override_unknown",
      "epochs: 3\n",
      "command line: unknown key 'epoch'; did you mean 'epochs'?",
@@ -116,7 +119,8 @@ const std::vector<Exhibit> kExhibits = {
      {"validate", "--confg", "c.yaml"}},
     {"no_config",
      "epochs: 3\n",
-     "command line: --config is required; `lora-dist validate --help` shows what is",
+     "command line: no config file; write `lora-dist validate FILE`, or see `lora-dist validate "
+     "--help`",
      {"validate"}},
     {"command_of_later",
      "epochs: 3\n",
@@ -124,7 +128,7 @@ const std::vector<Exhibit> kExhibits = {
      {"serve", "--base", "x"}},
     {"no_command",
      "epochs: 3\n",
-     "command line: no command; write `lora-dist --config FILE`, or see `lora-dist --help`",
+     "command line: no command; write `lora-dist FILE`, or see `lora-dist --help`",
      {}},
 };
 
