@@ -7,6 +7,8 @@
 
 #include "core/error.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/config_file.hpp"
+#include "launcher/help/help_text.hpp"
 
 namespace lora_dist {
 namespace {
@@ -51,6 +53,25 @@ const CommandEntry& find_command(const std::string& name) {
                         fmt::format("known: {}", fmt::join(commands().names(), ", ")));
 }
 
+/// The option that a message of CLI11 is about: "Could not convert: --seed = x".
+const CLI::Option* option_of(const CLI::App& app, const std::string& message) {
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames())
+      if (message.find("--" + name + " ") != std::string::npos) return option;
+  return nullptr;
+}
+
+ConfigError wrong_kind_of_value(const CLI::App& app, const std::string& message) {
+  const CLI::Option* option = option_of(app, message);
+  const size_t equals = message.find(" = ");
+  if (!option || equals == std::string::npos) return usage_error(message, see_help(app));
+  const bool is_whole = option->get_type_name().find("INT") != std::string::npos;
+  return ConfigError(
+      {.where = "command line",
+       .found = fmt::format("--{} '{}'", option->get_lnames().front(), message.substr(equals + 3)),
+       .expected = is_whole ? "a whole number" : "a number"});
+}
+
 /// Declares and fills the command's options. False when only its help was asked for.
 bool parse_options(CLI::App& app, std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
@@ -58,10 +79,12 @@ bool parse_options(CLI::App& app, std::vector<std::string> arguments) {
     app.parse(arguments);
     return true;
   } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
+    std::fputs(command_help(app).c_str(), stdout);
     return false;
   } catch (const CLI::ExtrasError&) {
     throw unexpected_argument(app);
+  } catch (const CLI::ConversionError& failure) {
+    throw wrong_kind_of_value(app, failure.what());
   } catch (const CLI::ParseError& failure) {
     // A misspelt --config is also a missing one; the spelling is what helps.
     if (has_unknown_option(app)) throw unexpected_argument(app);
@@ -74,38 +97,19 @@ bool parse_options(CLI::App& app, std::vector<std::string> arguments) {
 CommandLine split_command_line(const std::vector<std::string>& arguments) {
   if (arguments.empty()) return {};
   const std::string& first = arguments.front();
-  const bool program_option =
-      first == "--help" || first == "-h" || first == "--version" || first == "-V";
-  const bool names_command = !first.starts_with('-') && first.find('=') == std::string::npos;
-  if (program_option || names_command)
-    return {.command = first, .arguments = {arguments.begin() + 1, arguments.end()}};
-  return {.command = "train", .arguments = arguments};
-}
-
-std::string program_help() {
-  std::string text = "lora-dist " LORA_DIST_VERSION
-                     ": LoRA fine-tuning, from one machine to a cluster\n\n"
-                     "usage: lora-dist [train] --config FILE [--ranks N] [key=value ...]\n"
-                     "       lora-dist COMMAND [options]\n\ncommands:\n";
-  for (const std::string_view name : commands().names())
-    text += fmt::format("  {:<10} {}\n", name, commands().at(name).help);
-  return text +
-         "\n`lora-dist COMMAND --help` shows a command's options; `train --help` also lists "
-         "the keys of the config file.\n";
+  const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  if (first == "--help" || first == "-h") return {.command = "help", .arguments = rest};
+  if (first == "--version" || first == "-V") return {.command = "version", .arguments = rest};
+  const bool is_for_train = first.starts_with('-') || first.find('=') != std::string::npos ||
+                            (!commands().find(first) && names_config_file(first));
+  if (is_for_train) return {.command = "train", .arguments = arguments};
+  return {.command = first, .arguments = rest};
 }
 
 int run_command_line(const std::vector<std::string>& arguments) {
   const CommandLine line = split_command_line(arguments);
   if (line.command.empty())
-    throw usage_error("no command", "write `lora-dist --config FILE`, or see `lora-dist --help`");
-  if (line.command == "--help" || line.command == "-h") {
-    std::fputs(program_help().c_str(), stdout);
-    return 0;
-  }
-  if (line.command == "--version" || line.command == "-V") {
-    std::puts("lora-dist " LORA_DIST_VERSION);
-    return 0;
-  }
+    throw usage_error("no command", "write `lora-dist FILE`, or see `lora-dist --help`");
   const CommandEntry& entry = find_command(line.command);
   const std::unique_ptr<Command> command = entry.make();
   CLI::App app(entry.help, "lora-dist " + line.command);

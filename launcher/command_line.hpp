@@ -11,15 +11,12 @@ struct CommandLine {
   std::vector<std::string> arguments;  // what follows it
 };
 
-/// The first argument names the command. An option or a key=value in its place means `train`;
-/// --help and --version are commands of their own.
+/// The first argument names the command. An option, a config file or a key=value in its place means
+/// `train`; --help and --version mean the commands of that name.
 CommandLine split_command_line(const std::vector<std::string>& arguments);
 
 /// Finds the command, parses its options, runs it, returns its exit code.
 /// Errors  ConfigError: unknown command or option (with the nearest name), missing or wrong value.
 int run_command_line(const std::vector<std::string>& arguments);
-
-/// The text of `lora-dist --help`.
-std::string program_help();
 
 }  // namespace lora_dist

@@ -1,5 +1,6 @@
 #include "launcher/config_file.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -82,9 +83,14 @@ std::vector<ConfigText> read_own_or_lent(const std::vector<std::string>& paths,
   return texts;
 }
 
+void say_notes(const Config& config) {
+  for (const std::string& note : config.notes) log_info(note);
+  for (const std::string& warning : config.warnings) log_warning(warning);
+}
+
 Config config_of(const std::vector<ConfigText>& texts, const std::vector<std::string>& overrides) {
   Config config = parse_config(texts, overrides);
-  for (const std::string& note : config.notes) log_info(note);
+  say_notes(config);
   return config;
 }
 
@@ -103,14 +109,44 @@ Config ConfigOptions::read(Rendezvous* rendezvous) const {
   return rendezvous ? config_of(read_own_or_lent(paths, *rendezvous), overrides) : read();
 }
 
+CheckedConfig ConfigOptions::check() const {
+  CheckedConfig checked = check_config(read_texts(paths), overrides);
+  say_notes(checked.config);
+  return checked;
+}
+
+bool names_config_file(const std::string& word) {
+  std::error_code problem;
+  if (std::filesystem::is_regular_file(word, problem)) return true;
+  if (word.find('=') != std::string::npos) return false;
+  const std::string extension = std::filesystem::path(word).extension().string();
+  return extension == ".yaml" || extension == ".yml" || extension == ".YAML" || extension == ".YML";
+}
+
 void ConfigOptions::declare(CLI::App& app) {
-  app.add_option("--config", paths, "YAML file; given again, a later file replaces keys")
-      ->required()
+  app.add_option("--config", paths,
+                 "YAML file, as FILE without the option; given again, a later file replaces keys")
       ->allow_extra_args(false)
       ->type_name("FILE");
-  app.add_option("overrides", overrides, "replaces a key of the file: lora_rank=16")
-      ->type_name("key=value");
-  app.footer(config_help());
+  app.add_option("overrides", overrides,
+                 "the config file; key=value replaces a key of it: lora_rank=16")
+      ->type_name("FILE [key=value ...]");
+  app.footer(
+      "`lora-dist help keys` lists the keys of the config file, `lora-dist help lora_rank` tells "
+      "of "
+      "one.");
+  app.callback([this, name = app.get_name()] {
+    const auto first_file =
+        std::stable_partition(overrides.begin(), overrides.end(),
+                              [](const std::string& word) { return !names_config_file(word); });
+    paths.insert(paths.end(), first_file, overrides.end());
+    overrides.erase(first_file, overrides.end());
+    if (paths.empty())
+      throw ConfigError({.where = "command line",
+                         .found = "no config file",
+                         .expected = {},
+                         .fix = fmt::format("write `{} FILE`, or see `{} --help`", name, name)});
+  });
 }
 
 }  // namespace lora_dist

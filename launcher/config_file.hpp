@@ -1,4 +1,4 @@
-// The config as commands take it: --config files and key=value overrides.
+// The config as commands take it: files, with --config or without, and key=value overrides.
 #pragma once
 
 #include <string>
@@ -21,14 +21,21 @@ Config read_config(const std::vector<std::string>& paths,
                    const std::vector<std::string>& overrides);
 Config read_config(const std::string& path, const std::vector<std::string>& overrides);
 
+/// Whether a word of the command line is a config file and no key=value: it ends like one, or is a
+/// file that exists.
+bool names_config_file(const std::string& word);
+
 /// The options of every command that works from a config; a member of the command.
 struct ConfigOptions {
   std::vector<std::string> paths;
   std::vector<std::string> overrides;
 
-  /// Declares --config and the overrides, and puts the key table under the command's --help.
+  /// Declares --config, the files without it and the overrides. After parsing `paths` holds every
+  /// file, and there is one: else parsing ends with a ConfigError.
   void declare(CLI::App& app);
   Config read() const { return read_config(paths, overrides); }
+  /// The same with every mistake; errors are those of the files themselves.
+  CheckedConfig check() const;
   /// The same on ranks of several hosts: a file that a host lacks is that of rank 0. Null: as
   /// read().
   ///

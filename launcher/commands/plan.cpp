@@ -14,6 +14,7 @@
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
+#include "launcher/option_values.hpp"
 #include "launcher/run/memory.hpp"
 #include "launcher/run/plan_report.hpp"
 #include "launcher/run/plan_request.hpp"
@@ -36,10 +37,10 @@ class PlanCommand final : public Command {
   void declare(CLI::App& app) override {
     config_.declare(app);
     app.add_option("--ranks", num_ranks_, "ranks of the run")
-        ->check(CLI::PositiveNumber)
+        ->check(above_zero())
         ->capture_default_str();
     app.add_option("--nodes", num_hosts_, "hosts they are spread over")
-        ->check(CLI::PositiveNumber)
+        ->check(above_zero())
         ->capture_default_str();
     app.add_option("--samples", num_samples_, "samples of the data set, to count steps");
     app.add_flag("--gpu", gpu_,
@@ -48,9 +49,9 @@ class PlanCommand final : public Command {
     app.add_option("--memory", memory_gib_,
                    "GiB that a rank may use: of one GPU; default, without --gpu: a rank's share of "
                    "what is free on this machine")
-        ->check(CLI::PositiveNumber);
+        ->check(above_zero());
     const auto rate = [&](const char* name, double& value, const char* help) {
-      app.add_option(name, value, help)->check(CLI::PositiveNumber);
+      app.add_option(name, value, help)->check(above_zero());
     };
     rate("--tflops", tflops_,
          "as measured: TFLOP/s that one rank sustains over whole steps; no time is shown without");

@@ -11,6 +11,7 @@
 #include "data/json.hpp"
 #include "data/templates/template.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/option_values.hpp"
 
 namespace lora_dist {
 namespace {
@@ -71,7 +72,7 @@ class TokenizeCommand : public Command {
         "--template", template_,
         "lays out the conversations: auto, alpaca, chatml, gemma, llama2, llama3, phi3, plain");
     app.add_option("--max-seq-length", max_seq_length_, "cut after so many tokens; 0: never")
-        ->check(CLI::NonNegativeNumber);
+        ->check(at_least_zero());
     CLI::Option_group* input = app.add_option_group("input");
     input->add_option("--text", text_, "the input itself");
     input->add_option("--file", file_, "a file with one record per line");

@@ -7,6 +7,7 @@
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/option_values.hpp"
 #include "launcher/run/stop_signals.hpp"
 #include "launcher/run/training.hpp"
 #include "launcher/run/world.hpp"
@@ -19,7 +20,7 @@ class TrainCommand final : public Command {
   void declare(CLI::App& app) override {
     config_.declare(app);
     app.add_option("--ranks", launch_.num_ranks, "start this many ranks with mpirun")
-        ->check(CLI::PositiveNumber);
+        ->check(above_zero());
     app.add_option("--hosts", launch_.hosts,
                    "where to start them: a:8,b:8; one for each slot without --ranks");
     app.add_option("--hostfile", launch_.hostfile, "the same from an Open MPI hostfile");

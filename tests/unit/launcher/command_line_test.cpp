@@ -2,12 +2,16 @@
 
 #include <new>
 
+#include <CLI/CLI.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/config_file.hpp"
 #include "launcher/failure.hpp"
+#include "launcher/help/help_text.hpp"
+#include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {
 namespace {
@@ -27,10 +31,59 @@ TEST(SplitCommandLine, TrainsWhenAnOptionOrAnOverrideComesFirst) {
               ElementsAre("epochs=3", "--config", "c.yaml"));
 }
 
-TEST(SplitCommandLine, KeepsHelpAndVersionForTheProgram) {
-  EXPECT_EQ(split_command_line({"--help"}).command, "--help");
-  EXPECT_EQ(split_command_line({"-V"}).command, "-V");
+TEST(SplitCommandLine, TrainsWhenAConfigFileComesFirst) {
+  EXPECT_EQ(split_command_line({"my.yaml"}).command, "train");
+  EXPECT_THAT(split_command_line({"configs/my.yml", "epochs=3"}).arguments,
+              ElementsAre("configs/my.yml", "epochs=3"));
+  EXPECT_EQ(split_command_line({"validate", "my.yaml"}).command, "validate");
+  EXPECT_EQ(split_command_line({"trian"}).command, "trian");
+}
+
+TEST(SplitCommandLine, TakesOptionsOfTheProgramForCommands) {
+  EXPECT_EQ(split_command_line({"--help"}).command, "help");
+  EXPECT_EQ(split_command_line({"-V"}).command, "version");
   EXPECT_EQ(split_command_line({}).command, "");
+}
+
+TEST(ConfigOptions, TakeAFileWithTheOptionAndWithoutIt) {
+  const TempFolder folder;
+  const std::string first = folder.write("a.yaml", "epochs: 5\nlora_rank: 4");
+  const std::string second = folder.write("b.conf", "epochs: 6");
+  const std::vector<std::vector<std::string>> ways = {
+      {first, second, "lora_dropout=0.5"},
+      {"lora_dropout=0.5", first, second},
+      {"--config", first, "--config", second, "lora_dropout=0.5"},
+      {"--config", first, second, "lora_dropout=0.5"}};
+  for (const std::vector<std::string>& way : ways) {
+    CLI::App app("", "lora-dist train");
+    ConfigOptions options;
+    options.declare(app);
+    std::vector<std::string> arguments(way.rbegin(), way.rend());
+    app.parse(arguments);
+    const Config config = options.read();
+    EXPECT_EQ(config.steps.epochs, 6);
+    EXPECT_EQ(config.adapter.lora_rank, 4);
+    EXPECT_EQ(config.adapter.lora_dropout, 0.5);
+  }
+}
+
+std::string usage_error_of(const std::vector<std::string>& arguments) {
+  try {
+    run_command_line(arguments);
+    return "(no error)";
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+}
+
+TEST(RunCommandLine, ShowsTheBoundThatANumberBreaks) {
+  EXPECT_EQ(
+      usage_error_of({"plan", "x.yaml", "--ranks", "0"}),
+      "command line: --ranks: '0' is no number above 0; `lora-dist plan --help` shows what is");
+  EXPECT_EQ(usage_error_of({"plan", "x.yaml", "--ranks", "1.5"}),
+            "command line: --ranks '1.5', expected a whole number");
+  EXPECT_EQ(usage_error_of({"evaluate", "--base", "x", "--data", "y", "--batch-size", "two"}),
+            "command line: --batch-size 'two', expected a whole number");
 }
 
 TEST(RunCommandLine, NamesTheNearestCommand) {
