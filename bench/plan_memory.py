@@ -72,9 +72,9 @@ def measure(binary, model, batch, tokens, keys):
     """(planned, measured) bytes of one rank."""
     output = FOLDER / "output"
     settings = {"base_model": model, "train_data_dir": write_records(tokens), "data_format": "tokenized",
-                "output_dir": output, "max_seq_length": tokens, "batch_size": batch, "max_steps": 2,
-                "gradient_checkpointing": "false", "save_steps": 0, "prepared_dir": FOLDER / "prepared", "device": "cpu",
-                **keys}
+                "output_dir": output, "overwrite_output_dir": True, "max_seq_length": tokens, "batch_size": batch,
+                "max_steps": 2, "gradient_checkpointing": "false", "save_steps": 0,
+                "prepared_dir": FOLDER / "prepared", "device": "cpu", **keys}
     config = FOLDER / "config.yaml"
     config.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
     plan = subprocess.run([binary, "plan", "--config", str(config), "--json"], check=True, capture_output=True, text=True)

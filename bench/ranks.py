@@ -70,6 +70,7 @@ max_steps: {num_steps}
 gradient_checkpointing: false
 save_steps: 0
 output_dir: {output}
+overwrite_output_dir: true
 """
 
 

@@ -88,6 +88,7 @@ save_steps: 0
 threads_per_rank: 1
 comm_timeout_s: 600
 output_dir: {FOLDER / f"output-{ranks}"}
+overwrite_output_dir: true
 """)
     command = [binary, "train", "--config", str(config)] + (["--ranks", str(ranks)] if ranks > 1 else [])
     with open(FOLDER / f"log-{ranks}", "w") as log:

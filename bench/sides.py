@@ -149,4 +149,5 @@ gradient_checkpointing: false
 save_steps: 0
 threads_per_rank: {NUM_THREADS}
 output_dir: {output}
+overwrite_output_dir: true
 """

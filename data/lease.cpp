@@ -234,10 +234,10 @@ class FileLease final : public RunLease {
     return text && text->find(self_.nonce) != std::string::npos;
   }
 
-  /// Opened anew each time; nothing where there is no file.
+  /// Opened anew each time; nothing where there is no file, "" where it cannot be read.
   std::optional<std::string> read_text() const {
     const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0) return std::nullopt;
+    if (descriptor < 0) return errno == ENOENT ? std::nullopt : std::optional<std::string>("");
     std::string text(kMaxLeaseBytes, '\0');
     const ssize_t size = ::read(descriptor, text.data(), text.size());
     ::close(descriptor);
@@ -253,6 +253,7 @@ class FileLease final : public RunLease {
         if (create()) return;
         seen = read_text();
         if (!seen) continue;  // released between the two looks
+        if (seen->empty()) require_readable();
         const Verdict verdict = judge(parse_lease(*seen), self_);
         if (verdict == Verdict::alive) refuse(*seen);
         if (verdict == Verdict::dead) {
@@ -285,6 +286,14 @@ class FileLease final : public RunLease {
     descriptor_ = write_lease_file(path_, lease_text(self_));  // a file system without hard links
     if (descriptor_ < 0 && errno != EEXIST) fail_lease(path_, errno);
     return descriptor_ >= 0;
+  }
+
+  void require_readable() const {
+    if (::access(path_.c_str(), R_OK) == 0 || errno != EACCES) return;
+    throw LockedError({.where = path_,
+                       .found = "cannot be read: it is another user's",
+                       .expected = "one run per folder",
+                       .fix = "choose another output_dir"});
   }
 
   bool put_back() {

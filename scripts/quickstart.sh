@@ -20,10 +20,11 @@ newer_than_all() {
 
 scripts/build.sh
 if newer_than_all "$adapter/adapter_model.safetensors" "$config" examples/quickstart "$base" "$binary"; then
-  say "$adapter holds the trained adapter (remove the folder to train again)"
+  say "$adapter holds the trained adapter (overwrite_output_dir=true behind the command trains it again)"
 else
-  say "training: build/release/lora-dist --config $config --ranks 2"
-  "$binary" --config "$config" --ranks 2
+  # A run of an older config or program may lie there: this folder is the quickstart's own.
+  say "training: build/release/lora-dist --config $config --ranks 2 overwrite_output_dir=true"
+  "$binary" --config "$config" --ranks 2 overwrite_output_dir=true
 fi
 say "asking questions that were not in the training data"
 python3 -B scripts/compare_answers.py --binary "$binary" --base "$base" --adapter "$adapter" --questions "$heldout"

@@ -18,6 +18,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kRunFile = "run.json";
 constexpr const char* kCardFile = "README.md";
+constexpr const char* kMetricsFile = "metrics.jsonl";
 constexpr std::string_view kGenerationPrefix = "generation-";
 constexpr std::string_view kEventsPrefix = "events.out.tfevents.";
 
@@ -175,6 +176,28 @@ std::vector<std::string> event_files(const std::string& log_dir) {
     if (entry.path().filename().string().starts_with(kEventsPrefix))
       files.push_back(entry.path().string());
   return files;
+}
+
+/// "name.tmp-<nonce>" and "name.del-<nonce>" of what a run writes at the top of its folder.
+bool is_leftover(const std::string& name) {
+  constexpr size_t kNonceDigits = 16;
+  if (name.starts_with(".rehearsal-")) return name.size() == 11 + kNonceDigits;
+  if (name.size() < 5 + kNonceDigits) return false;
+  const size_t mark = name.size() - kNonceDigits - 5;
+  const std::string kind = name.substr(mark, 5), of = name.substr(0, mark);
+  const std::vector<std::string>& ours = run_file_names();
+  return (kind == ".tmp-" || kind == ".del-") &&
+         (of == kLeaseFile || of.starts_with(kGenerationPrefix) ||
+          std::find(ours.begin(), ours.end(), of) != ours.end());
+}
+
+/// What starts and ends that were cut off have left.
+void remove_leftovers_at_top(const std::string& output_dir) {
+  std::vector<fs::path> leftovers;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(output_dir, ignored))
+    if (is_leftover(entry.path().filename().string())) leftovers.push_back(entry.path());
+  for (const fs::path& path : leftovers) fs::remove_all(path, ignored);
 }
 
 bool is_our_card(const std::string& path) {
@@ -642,6 +665,7 @@ std::string RunClaim::archive_folder() const {
 
 Json RunClaim::take(const Json& facts) {
   if (lease_) lease_->require_held();
+  remove_leftovers_at_top(output_dir_);
   if (plan_.folder == StartPlan::Folder::archive) archive_former_generation();
   if (plan_.folder == StartPlan::Folder::clear) clear_folder();
   Json record = {{"version", LORA_DIST_VERSION}};
@@ -660,6 +684,8 @@ void RunClaim::archive_former_generation() const {
     write_file_atomically(at(archive, kRunFile), read_file(at(output_dir_, kRunFile)));
   for (const std::string& name : run_file_names())
     if (name != kRunFile) move_into(archive, at(output_dir_, name));
+  if (run_.epoch_from_step > 0 && fs::exists(at(archive, kMetricsFile)))  // its steps go on
+    write_file_atomically(at(output_dir_, kMetricsFile), read_file(at(archive, kMetricsFile)));
   if (is_inside(config_.state.log_dir)) {
     const std::string logs = at(archive, "logs");
     for (const std::string& path : event_files(config_.state.log_dir)) {

@@ -1,80 +1,16 @@
 // A run that was interrupted and went on ends with the bits of one that was not, whatever the
 // number of ranks.
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
-#include <thread>
 
-#include <gtest/gtest.h>
-
-#include "core/error.hpp"
-#include "data/files.hpp"
-#include "tests/support/program.hpp"
-#include "tests/support/temp_folder.hpp"
+#include "tests/resume/small_run.hpp"
 
 namespace lora_dist {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kNumSteps = 8;
-
-/// Runs of the shipped base on its first records, each into a folder of its own.
-class Resume : public testing::Test {
- protected:
-  Resume() {
-    std::ifstream source(kSource + "/examples/quickstart/train.jsonl");
-    std::string records, line;
-    for (int i = 0; i < 24 && std::getline(source, line); ++i) records += line + "\n";
-    folder_.write("train.jsonl", records);
-    folder_.write("config.yaml", fmt::format("base_model: {}/examples/base-tiny\n"
-                                             "train_data_dir: train.jsonl\n"
-                                             "target_modules: [q_proj, v_proj]\n"
-                                             "lora_dropout: 0.1\n"
-                                             "batch_size: 2\n"
-                                             "global_batch_size: 8\n"
-                                             "max_steps: {}\n"
-                                             "save_steps: 2\n"
-                                             "save_total_limit: 0\n"
-                                             "learning_rate: 3e-3\n",
-                                             kSource, kNumSteps));
-  }
-
-  std::vector<std::string> command(const std::string& output, int num_ranks,
-                                   const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words = {LORA_DIST_BINARY, "train", "--config", "config.yaml",
-                                      "output_dir=" + output};
-    if (num_ranks > 1) words.insert(words.end(), {"--ranks", std::to_string(num_ranks)});
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  }
-
-  ProgramResult train(const std::string& output, int num_ranks,
-                      const std::vector<std::string>& more = {}) const {
-    return run_program(command(output, num_ranks, more), folder_.path());
-  }
-
-  /// Of a run that ended well; "" and a failure of the test otherwise.
-  std::string adapter_sha256(const std::string& output, const ProgramResult& result) const {
-    EXPECT_EQ(result.exit_code, 0) << result.standard_error;
-    const std::string run = folder_.file(output + "/run.json");
-    if (!fs::exists(run)) return "";
-    return nlohmann::json::parse(read_file(run)).at("adapter_sha256");
-  }
-
-  /// Waits until a checkpoint of that step is committed.
-  void await_checkpoint(const std::string& output, int step) const {
-    const std::string manifest =
-        folder_.file(fmt::format("{}/checkpoint-{}/manifest.json", output, step));
-    for (int tenths = 0; tenths < 600 && !fs::exists(manifest); ++tenths)
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    ASSERT_TRUE(fs::exists(manifest));
-  }
-
-  static inline const std::string kSource = LORA_DIST_SOURCE_DIR;
-  TempFolder folder_;
-};
+using Resume = SmallRun;
 
 TEST_F(Resume, FromACheckpointGivesTheBitsOfTheRunThatWentThroughAtAnyNumberOfRanks) {
   const std::string expected = adapter_sha256("whole", train("whole", 1));

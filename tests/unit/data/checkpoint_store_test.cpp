@@ -142,6 +142,55 @@ TEST(CheckpointStore, DamagedOnesNeitherCountNorGo) {
             (std::vector<std::string>{"checkpoint-1", "checkpoint-2", "checkpoint-3"}));
 }
 
+StoreOptions options_of_run(const TempFolder& folder, const std::string& run_id,
+                            int64_t steps_before) {
+  StoreOptions options = options_for(folder, 1);
+  options.run = {.run_id = run_id, .steps_before = steps_before};
+  return options;
+}
+
+TEST(CheckpointStore, AnotherRunsCheckpointsAreNeitherRotatedNorReplacedNorResumed) {
+  const TempFolder folder;
+  save(options_of_run(folder, "a", 0), {2, 4});
+  const StoreOptions options = options_of_run(folder, "b", 4);
+  save(options, {1, 2});
+  EXPECT_EQ(names_in(folder), (std::vector<std::string>{"checkpoint-4", "checkpoint-6"}));
+  EXPECT_EQ(load_newest_checkpoint(folder.path(), options.run)->state.step, 2);
+  EXPECT_EQ(load_newest_checkpoint(folder.path(), {.run_id = "a"})->state.step, 4);
+  EXPECT_FALSE(load_newest_checkpoint(folder.path(), {.run_id = "c"}));
+
+  const auto intruder = make_checkpoint_store(options_of_run(folder, "c", 0));
+  intruder->save(state_of(4));
+  const std::string text = error_text<LockedError>([&] { intruder->flush(); });
+  EXPECT_NE(text.find("checkpoint-4: is a checkpoint of run 'a'"), std::string::npos) << text;
+  EXPECT_EQ(names_in(folder), (std::vector<std::string>{"checkpoint-4", "checkpoint-6"}));
+}
+
+TEST(CheckpointStore, ALostLeaseEndsASaveWithoutACheckpoint) {
+  for (const int good_looks : {0, 1}) {
+    const TempFolder folder;
+    StoreOptions options = options_for(folder);
+    int looks = 0;
+    options.require_lease = [&] {
+      if (looks++ >= good_looks) throw LockedError({.where = "out/", .found = "taken over"});
+    };
+    const auto store = make_checkpoint_store(options);
+    store->save(state_of(2));
+    EXPECT_THROW(store->flush(), LockedError);
+    EXPECT_TRUE(fs::is_empty(folder.path())) << good_looks;
+  }
+}
+
+TEST(CheckpointStore, WhatAFormerHolderSavedAfterItsTimeIsNotResumed) {
+  const TempFolder folder;
+  StoreOptions former = options_for(folder);
+  former.run = {.run_id = "a", .epoch = 1};
+  save(former, {2, 4});
+  save(former, {6});  // woke up after the next process had gone on from step 4
+  const RunIdentity owner{.run_id = "a", .epoch = 2, .epoch_from_step = 4};
+  EXPECT_EQ(load_newest_checkpoint(folder.path(), owner)->state.step, 4);
+}
+
 TEST(CheckpointStore, AStepReachedAgainReplacesItsCheckpoint) {
   const TempFolder folder;
   save(options_for(folder), {4});
