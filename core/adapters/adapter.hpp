@@ -21,6 +21,11 @@ std::vector<std::string> match_targets(const std::vector<std::string>& linears,
                                        const ModulePattern& targets, const ModulePattern& excluded,
                                        const std::string& model_type);
 
+/// Errors  ConfigError: an entry of rank_pattern or alpha_pattern matches none of `targets`, which
+/// a misspelling does.
+void require_matching_patterns(const AdapterConfig& config,
+                               const std::vector<std::string>& targets);
+
 /// PEFT's pattern lookup: the value of the first pattern K with `^(.*\.)?(K)$` matching `name`,
 /// else `otherwise`.
 double pattern_value(const PatternMap& patterns, const std::string& name, double otherwise);

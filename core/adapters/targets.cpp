@@ -6,6 +6,7 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
+#include "core/log.hpp"
 
 namespace lora_dist {
 namespace {
@@ -64,6 +65,18 @@ std::vector<std::string> leaf_names(const std::vector<std::string>& names) {
        .fix = near.empty() ? "choose from these" : fmt::format("did you mean '{}'?", near)});
 }
 
+/// An exclusion in vain is a misspelling, unless it names the head, which has no adapter anyway.
+void warn_of_vain_exclusions(const std::vector<std::string>& linears,
+                             const ModulePattern& excluded) {
+  for (const std::string& suffix : excluded.suffixes) {
+    const bool matches = std::any_of(linears.begin(), linears.end(), [&](const auto& name) {
+      return ends_with_module(name, suffix);
+    });
+    if (!matches && suffix != "lm_head")
+      log_warning(fmt::format("exclude_modules: '{}' matches no layer and has no effect", suffix));
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> match_targets(const std::vector<std::string>& linears,
@@ -74,6 +87,7 @@ std::vector<std::string> match_targets(const std::vector<std::string>& linears,
                      [&](const std::string& name) { return ends_with_module(name, suffix); }))
       no_match(suffix, linears, model_type);
   }
+  warn_of_vain_exclusions(linears, excluded);
   const Matcher wanted(targets, "target_modules"), unwanted(excluded, "exclude_modules");
   std::vector<std::string> chosen;
   for (const std::string& name : linears) {
@@ -87,6 +101,25 @@ std::vector<std::string> match_targets(const std::vector<std::string>& linears,
                        .fix = "leave at least one layer for the adapter"});
   }
   return chosen;
+}
+
+void require_matching_patterns(const AdapterConfig& config,
+                               const std::vector<std::string>& targets) {
+  const auto require = [&](const char* key, const PatternMap& patterns) {
+    for (const auto& [pattern, value] : patterns) {
+      const bool matches = std::any_of(targets.begin(), targets.end(), [&](const auto& target) {
+        return pattern_value({{pattern, 1.0}}, target, 0.0) != 0;
+      });
+      if (!matches)
+        throw ConfigError(
+            {.where = key,
+             .found = fmt::format("'{}' matches no layer with an adapter", pattern),
+             .expected = {},
+             .fix = fmt::format("write the end of a name such as {}", targets.front())});
+    }
+  };
+  require("rank_pattern", config.rank_pattern);
+  require("alpha_pattern", config.alpha_pattern);
 }
 
 double pattern_value(const PatternMap& patterns, const std::string& name, double otherwise) {

@@ -186,16 +186,23 @@ std::vector<Given> in_file_order(const GivenKeys& keys) {
   return order;
 }
 
-/// A tool's default of a key that is left out belongs to the meaning of its alias.
-void check_default_of_alpha(const GivenKeys& keys) {
+/// A tool's default of a key that is left out belongs to the meaning of its alias: kohya's alpha is
+/// 1 whatever the rank, PEFT's is 8.
+void look_at_missing_alpha(const GivenKeys& keys, std::vector<std::string>& warnings) {
   const auto rank = keys.find("lora_rank"), alpha = keys.find("lora_alpha");
   const bool has_alpha = alpha != keys.end() && !alpha->second.value->is_null();
-  if (rank == keys.end() || rank->second.spelling != "network_dim" || has_alpha) return;
-  throw ConfigError({.where = rank->second.where,
-                     .found = fmt::format("network_dim {} without network_alpha, which is 1 to "
-                                          "kohya's scripts and 2 x lora_rank here",
-                                          rank->second.written),
-                     .fix = "write network_alpha"});
+  if (rank == keys.end() || rank->second.value->is_null() || has_alpha) return;
+  const Given& given = rank->second;
+  if (given.spelling == "network_dim")
+    throw ConfigError({.where = given.where,
+                       .found = fmt::format("network_dim {} without network_alpha, which is 1 to "
+                                            "kohya's scripts and 2 x lora_rank here",
+                                            given.written),
+                       .fix = "write network_alpha"});
+  if (given.spelling == "r" && given.written != "4")
+    warnings.push_back(
+        fmt::format("{}: r {} without lora_alpha, which is 8 to PEFT and 2 x lora_rank here",
+                    given.where, given.written));
 }
 
 /// A word of another tool that says more than ours does.
@@ -244,7 +251,7 @@ CheckedConfig check_config(const std::vector<ConfigText>& texts,
       config.origins[given.key] = given.where;
       warn_of_difference(given, findings.warnings);
     });
-  findings.collect([&] { check_default_of_alpha(keys); });
+  findings.collect([&] { look_at_missing_alpha(keys, findings.warnings); });
   if (findings.mistakes.empty()) {
     findings.mistakes = config::broken_relations(config);
     config::warn_of_keys_without_effect(config, findings.warnings);

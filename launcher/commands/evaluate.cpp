@@ -1,9 +1,6 @@
 // lora-dist evaluate: loss and perplexity of a base, with adapters or without, on a data set.
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 
 #include <CLI/CLI.hpp>
 
@@ -13,25 +10,10 @@
 #include "dist/backends/backend.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/run/base_model.hpp"
+#include "launcher/run/scratch_folder.hpp"
 
 namespace lora_dist {
 namespace {
-
-// Prepared parts of an evaluation live as long as the command.
-class ScratchFolder {
- public:
-  ScratchFolder()
-      : path_(std::filesystem::temp_directory_path() /
-              fmt::format("lora-dist-evaluate-{}", getpid())) {}
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 class EvaluateCommand final : public Command {
  public:
@@ -56,7 +38,7 @@ class EvaluateCommand final : public Command {
     for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
     open_.needs_tokenizer = find_sources(data_, format_).needs_tokenizer();
     const OpenedModel model = open_model(open_);
-    const ScratchFolder scratch;
+    const ScratchFolder scratch("evaluate");  // prepared parts live as long as the command
     const auto alone = make_local_world(1, /*timeout_s=*/60);
     const std::unique_ptr<Dataset> dataset =
         prepare_dataset({.path = data_,

@@ -291,6 +291,7 @@ class Run {
     base_ = open_model(request);
     targets_ = match_targets(linear_names(*base_.decoder), config_.adapter.target_modules,
                              config_.adapter.exclude_modules, base_.decoder->spec().model_type);
+    require_matching_patterns(config_.adapter, targets_);
   }
 
   void place_base() {

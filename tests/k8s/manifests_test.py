@@ -223,7 +223,7 @@ class Manifests(unittest.TestCase):
             for option in [word for word in crew.command if word.startswith("--")]:
                 self.assertRegex(told, rf"(?m)^  {option} ")
         for overrides in {tuple(crew.overrides) for crew in crews}:
-            checked = subprocess.run([PROGRAM, "validate", "--config", str(COMMON / "config.yaml"), *overrides],
+            checked = subprocess.run([PROGRAM, "validate", "--config-only", "--config", str(COMMON / "config.yaml"), *overrides],
                                      capture_output=True, text=True)
             self.assertEqual(checked.returncode, 0, checked.stderr)
 

@@ -327,6 +327,9 @@ TEST(ParseConfig, AsksForTheAlphaThatKohyaWouldTake) {
   EXPECT_THAT(error_of("network_dim: 32"),
               HasSubstr("c.yaml:1: network_dim 32 without network_alpha"));
   EXPECT_EQ(parse("network_dim: 32\nnetwork_alpha: 16").adapter.lora_alpha, 16);
+  EXPECT_THAT(parse("r: 16").warnings,
+              ElementsAre("c.yaml:1: r 16 without lora_alpha, which is 8 to PEFT and 2 x lora_rank "
+                          "here"));
 }
 
 TEST(ParseConfig, NamesTheBoundThatANumberBreaks) {

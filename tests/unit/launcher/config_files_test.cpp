@@ -77,8 +77,7 @@ TEST(ConfigFiles, LawQuestionsIsTheBriefs) {
   EXPECT_EQ(config.state.log_dir, "./output/law_lora/logs");
 }
 
-TEST(ConfigFiles, TemplateGivesEveryKeyItsDefaultButTheThreeThatMustBeChosen) {
-  const Config config = read_config(kFolder + "template_llm.yaml", {});
+void expect_defaults(const Config& config) {
   Config expected;
   expected.model.base_model = config.model.base_model;
   expected.data.train_data_dir = config.data.train_data_dir;
@@ -88,7 +87,32 @@ TEST(ConfigFiles, TemplateGivesEveryKeyItsDefaultButTheThreeThatMustBeChosen) {
   expected.state.log_dir = config.state.log_dir;
   expected.data.prepared_dir = config.data.prepared_dir;
   EXPECT_EQ(resolved_yaml(config), resolved_yaml(expected));
+  EXPECT_TRUE(config.warnings.empty());
+}
+
+/// The template with the keys that are commented out.
+std::string template_with_every_key() {
+  std::ifstream file(kFolder + "template_llm.yaml");
+  std::string text, line;
+  while (std::getline(file, line)) {
+    const std::string name = line.substr(0, line.find(':'));
+    const bool is_key = name.starts_with("# ") && key_named(name.substr(2)) == name.substr(2);
+    text += (is_key ? line.substr(2) : line) + "\n";
+  }
+  return text;
+}
+
+TEST(ConfigFiles, TemplateGivesEveryKeyItsDefaultButTheThreeThatMustBeChosen) {
+  const Config config = read_config(kFolder + "template_llm.yaml", {});
+  expect_defaults(config);
   require_training_keys(config);
+  expect_defaults(parse_config(template_with_every_key(), "template_llm.yaml", {}));
+}
+
+TEST(ConfigFiles, TemplateNamesEveryKey) {
+  const std::string text = "\n" + template_with_every_key();
+  for (const KeyFacts& key : config_keys())
+    EXPECT_NE(text.find("\n" + key.key + ":"), std::string::npos) << key.key;
 }
 
 TEST(ConfigFiles, OverlaysCompleteATemplate) {
