@@ -25,9 +25,10 @@ class TrainCommand final : public Command {
                    "where to start them: a:8,b:8; one for each slot without --ranks");
     app.add_option("--hostfile", launch_.hostfile, "the same from an Open MPI hostfile");
     app.add_option(
-        "--allow-change", options_.allowed_changes,
-        "go on from a checkpoint although this key differs from its own; that is another "
-        "run, which descends from it");
+           "--allow-change", options_.allowed_changes,
+           "go on from a checkpoint, as another run, although this key differs from its own")
+        ->allow_extra_args(false)
+        ->type_name("KEY");
     app.add_flag("--dry-run", dry_run_, "open model and data, print what would run, train nothing");
   }
 

@@ -291,7 +291,7 @@ void RunClaim::look() {
 std::optional<int64_t> RunClaim::global_batch_size_of_run() const {
   const StepsConfig& steps = config_.steps;
   if (!record_ || steps.global_batch_size) return std::nullopt;
-  const Json& saved = mathematics_in(fingerprints_of(record_json_));
+  const Json saved = mathematics_in(fingerprints_of(record_json_));
   const std::string accumulation = fmt::format("{}", steps.gradient_accumulation_steps);
   const bool was_derived_alike =
       text_in(saved, "gradient_accumulation_steps") == accumulation &&
