@@ -10,6 +10,7 @@
 #include "core/batch_stream.hpp"
 #include "core/communicator.hpp"
 #include "core/config.hpp"
+#include "data/sources/folder_files.hpp"
 #include "data/templates/template.hpp"
 
 namespace lora_dist {
@@ -42,6 +43,7 @@ class Dataset {
 struct PrepareRequest {
   std::string path;  // file or folder of the user's data, or a folder of prepared parts
   std::string format = "auto";
+  DataUse use = DataUse::kTraining;
   int64_t max_seq_length = 2048;
   bool train_on_prompt = false;
   bool skip_broken_records = false;

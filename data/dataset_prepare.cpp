@@ -70,7 +70,7 @@ PartsRequest from_json(const ordered_json& told, const std::string& folder) {
 
 std::string hashes_of_sources(const PrepareRequest& request) {
   ordered_json hashes = ordered_json::array();
-  for (const std::string& path : find_sources(request.path, request.format).paths)
+  for (const std::string& path : find_sources(request.path, request.format, request.use).paths)
     hashes.push_back(file_sha256(path));
   return hashes.dump();
 }

@@ -34,6 +34,17 @@ JsonFault fault_of(const nlohmann::json::parse_error& error, std::string_view te
     fault.found = fmt::format("unexpected '{}'", printable(text.substr(fault.byte, 1)));
   if (message.find("ill-formed UTF-8") != std::string::npos)
     fault.found = "bytes that are not UTF-8";
+  if (message.find("must be escaped to") != std::string::npos) {
+    fault.found = fault.byte < text.size() && text[fault.byte] == '\n'
+                      ? "a line end inside a string"
+                      : "a control character inside a string";
+    fault.expected = "its escape, as in \\n";
+  }
+  if (message.find("surrogate") != std::string::npos) {
+    fault.found = "half of a surrogate pair";
+    fault.expected = "both halves of a character such as \\ud83d\\ude00";
+    fault.fix = "the text was cut inside a character; write all of it or none";
+  }
   return fault;
 }
 

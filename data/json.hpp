@@ -15,6 +15,7 @@ struct JsonFault : std::exception {
   size_t byte = 0;           // offset in the text
   std::string found;         // "unexpected end"
   std::string expected;      // "',' or '}'"; may be empty
+  std::string fix;           // may be empty
   std::string repeated_key;  // set: this key stands twice in one object
   int depth = 0;             // of that object; 1 is the outermost
 

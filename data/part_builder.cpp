@@ -18,16 +18,22 @@ std::optional<Record> RecordStream::next() {
 }
 
 bool RecordStream::skip() {
-  while (Source* source = current()) {
-    if (source->skip()) return true;
-    source_.reset();
+  try {
+    while (Source* source = current()) {
+      if (source->skip()) return true;
+      source_.reset();
+    }
+    return false;
+  } catch (const DataError&) {  // a file that cannot be opened counts as one broken record
+    return true;
   }
-  return false;
 }
 
 Source* RecordStream::current() {
-  if (!source_ && next_file_ < files_.paths.size())
-    source_ = open_source(files_.paths[next_file_++], files_.format);
+  if (!source_ && next_file_ < files_.paths.size()) {
+    const size_t file = next_file_++;
+    source_ = open_source(files_.paths[file], files_.formats[file]);
+  }
   return source_.get();
 }
 
@@ -37,8 +43,8 @@ PartBuilder::PartBuilder(const PrepareRequest& request, SourceFiles files, PartA
     : request_(request),
       made_from_(std::move(made_from)),
       folder_(std::move(folder)),
-      records_(files),
-      encoder_(request, files.format, tokenizer, prompt_template) {}
+      records_(std::move(files)),
+      encoder_(request, tokenizer, prompt_template) {}
 
 BuiltPart PartBuilder::build(int64_t number) {
   BuiltPart built;
@@ -114,6 +120,7 @@ void PartBuilder::warn_of_skipped(const std::string& reason) {
 void PartBuilder::add_record(const Record& record, PartContent& content, PartAttributes& counts,
                              BuiltPart& built) const {
   const EncodedRecord encoded = encoder_.encode(record);
+  for (const std::string& note : record.notes) built.notes.add(note, record.where);
   counts.num_cut += encoded.cut;
   for (const Tokens& sample : encoded.samples) {
     if (count_labels(sample.loss_mask) > 0) {

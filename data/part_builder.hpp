@@ -10,6 +10,7 @@
 #include <string>
 
 #include "data/dataset.hpp"
+#include "data/record_notes.hpp"
 #include "data/sample_encoder.hpp"
 #include "data/shards/manifest.hpp"
 #include "data/shards/part_file.hpp"
@@ -42,6 +43,7 @@ struct BuiltPart {
   int64_t num_without_labels =
       0;  // with nothing; the part was not written, unless they are skipped
   std::string first_without_labels;  // what to say about the first of them
+  RecordNotes notes;                 // of records read now; a part that was found made has none
 };
 
 class PartBuilder {

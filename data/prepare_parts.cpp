@@ -5,6 +5,7 @@
 // them with one text.
 #include "data/prepare_parts.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <utility>
@@ -22,13 +23,14 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr double kQuiet_s = 2;  // preparation that is done by then is not worth a line
+constexpr int kReadingVersion = 2;  // another one where the same files give other samples
+constexpr double kQuiet_s = 2;      // preparation that is done by then is not worth a line
 
 SourceFiles find_same_sources(const PrepareRequest& request, Communicator& world) {
   SourceFiles files;
   const auto seen = on_all_ranks(world, [&] {
-    files = find_sources(request.path, request.format);
-    return fmt::format("{} {}", files.format, fmt::join(files.paths, " "));
+    files = find_sources(request.path, request.format, request.use);
+    return fmt::format("{} {}", fmt::join(files.formats, " "), fmt::join(files.paths, " "));
   });
   for (size_t rank = 1; rank < seen.size(); ++rank) {
     if (seen[rank] != seen[0])
@@ -37,6 +39,7 @@ SourceFiles find_same_sources(const PrepareRequest& request, Communicator& world
                        .expected = {},
                        .fix = "put the data where all hosts see it"});
   }
+  for (const std::string& note : files.notes) log_warning(note);
   return files;
 }
 
@@ -61,17 +64,21 @@ std::vector<std::string> hash_files(const SourceFiles& files, Communicator& worl
 ordered_json made_from(const PrepareRequest& request, const SourceFiles& files,
                        const std::vector<std::string>& hashes, const Tokenizer* tokenizer,
                        const PromptTemplate* prompt_template) {
-  return {{"data_format", files.format},
-          {"source_sha256", hashes},
-          {"tokenizer_sha256", tokenizer != nullptr ? tokenizer->sha256() : ""},
-          {"template", prompt_template != nullptr ? prompt_template->name() : ""},
-          {"template_sha256", prompt_template != nullptr ? prompt_template->sha256() : ""},
-          {"max_seq_length", request.max_seq_length},
-          {"train_on_prompt", request.train_on_prompt},
-          {"skip_broken_records", request.skip_broken_records},
-          {"vocab_size", request.vocab_size},
-          {"records_per_part", kRecordsPerPart},
-          {"format_version", kPartFormatVersion}};
+  const bool alike =
+      std::ranges::count(files.formats, files.formats.front()) == std::ssize(files.formats);
+  return {
+      {"data_format", alike ? ordered_json(files.formats.front()) : ordered_json(files.formats)},
+      {"reading_version", kReadingVersion},
+      {"source_sha256", hashes},
+      {"tokenizer_sha256", tokenizer != nullptr ? tokenizer->sha256() : ""},
+      {"template", prompt_template != nullptr ? prompt_template->name() : ""},
+      {"template_sha256", prompt_template != nullptr ? prompt_template->sha256() : ""},
+      {"max_seq_length", request.max_seq_length},
+      {"train_on_prompt", request.train_on_prompt},
+      {"skip_broken_records", request.skip_broken_records},
+      {"vocab_size", request.vocab_size},
+      {"records_per_part", kRecordsPerPart},
+      {"format_version", kPartFormatVersion}};
 }
 
 /// The data are known by now, and nothing is built yet.
@@ -113,9 +120,12 @@ class Preparation {
         return std::string();
       });
     } else {
-      manifest_.parts = parse_manifest(found, path).parts;
+      Manifest made = parse_manifest(found, path);
+      manifest_.parts = std::move(made.parts);
+      manifest_.notes = std::move(made.notes);
       verify_parts();
     }
+    for (const std::string& line : manifest_.notes.lines()) log_warning(line);
     return parts();
   }
 
@@ -152,7 +162,8 @@ class Preparation {
                         {"end", built.end},
                         {"num_samples", built.num_samples},
                         {"num_without_labels", built.num_without_labels},
-                        {"first_without_labels", built.first_without_labels}}
+                        {"first_without_labels", built.first_without_labels},
+                        {"notes", built.notes.to_json()}}
         .dump();
   }
 
@@ -162,6 +173,7 @@ class Preparation {
     num_samples_ += built.at("num_samples").get<int64_t>();
     num_without_labels_ += built.at("num_without_labels").get<int64_t>();
     if (first_without_labels_.empty()) first_without_labels_ = built.at("first_without_labels");
+    manifest_.notes.add(built.at("notes"));
     return built.at("end");
   }
 
@@ -300,7 +312,7 @@ PartsRequest prepare_parts(const PrepareRequest& request, const Tokenizer* token
                            const PromptTemplate* prompt_template, Communicator& world) {
   const SourceFiles files = find_same_sources(request, world);
   const std::vector<std::string> hashes = hash_files(files, world);
-  if (files.format == "hdf5") return check_user_parts(request, files, hashes, tokenizer, world);
+  if (files.is_prepared()) return check_user_parts(request, files, hashes, tokenizer, world);
   return Preparation(request, files, hashes, tokenizer, prompt_template, world).run();
 }
 

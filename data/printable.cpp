@@ -2,6 +2,10 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+#include <span>
+#include <vector>
+
 namespace lora_dist {
 namespace {
 
@@ -38,6 +42,59 @@ std::string printable(std::string_view text, size_t max_bytes) {
     position += character.size();
   }
   return result;
+}
+
+namespace {
+
+struct Glyph {
+  std::string text;
+  size_t columns = 0;
+};
+
+Glyph glyph_of(std::string_view character, bool is_valid) {
+  if (character == "\n") return {"\\n", 2};
+  if (character == "\t") return {"\\t", 2};
+  if (character == "\r") return {"\\r", 2};
+  if (!is_valid || is_control(character)) {
+    const std::string escaped = printable(character);
+    return {escaped, escaped.size()};
+  }
+  utf8proc_int32_t code_point = 0;
+  utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(character.data()),
+                   static_cast<utf8proc_ssize_t>(character.size()), &code_point);
+  return {std::string(character), static_cast<size_t>(utf8proc_charwidth(code_point))};
+}
+
+std::string joined(std::span<const Glyph> glyphs) {
+  std::string text;
+  for (const Glyph& glyph : glyphs) text += glyph.text;
+  return text;
+}
+
+}  // namespace
+
+std::string one_line(std::string_view text, size_t columns) {
+  constexpr std::string_view kGap = " ... ";
+  std::vector<Glyph> glyphs;
+  size_t width = 0;
+  for (size_t position = 0; position < text.size();) {
+    const size_t bytes = character_bytes(text.substr(position));
+    glyphs.push_back(glyph_of(text.substr(position, std::max(bytes, size_t{1})), bytes > 0));
+    width += glyphs.back().columns;
+    position += std::max(bytes, size_t{1});
+  }
+  if (width <= columns) return joined(glyphs);
+  const size_t room = columns - std::min(columns, kGap.size());
+  const auto fitting = [](auto first, auto last, size_t room) {
+    size_t used = 0;
+    return std::find_if(first, last,
+                        [&](const Glyph& glyph) { return (used += glyph.columns) > room; }) -
+           first;
+  };
+  const auto num_tail = fitting(glyphs.rbegin(), glyphs.rend(), room / 3);
+  const auto num_head = fitting(glyphs.begin(), glyphs.end(), room - room / 3);
+  const std::span all(glyphs);
+  return joined(all.first(num_head)) + std::string(kGap) + joined(all.last(num_tail));
 }
 
 size_t first_invalid_utf8(std::string_view text) {

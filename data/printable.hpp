@@ -10,6 +10,10 @@ namespace lora_dist {
 /// file can neither forge a log line nor drive a terminal.
 std::string printable(std::string_view text, size_t max_bytes = 64);
 
+/// On one line of at most `columns` of a terminal, where a Chinese character takes two: line ends
+/// and tabs as \n and \t, other control characters escaped, the middle left out where it is longer.
+std::string one_line(std::string_view text, size_t columns);
+
 /// Position of the first byte that is not part of valid UTF-8, or npos.
 size_t first_invalid_utf8(std::string_view text);
 

@@ -13,29 +13,25 @@ int64_t count_labels(std::span<const uint8_t> loss_mask) {
                        [](uint8_t learnt) { return learnt != 0; });
 }
 
-SampleEncoder::SampleEncoder(const PrepareRequest& request, std::string format,
-                             const Tokenizer* tokenizer, const PromptTemplate* prompt_template)
+SampleEncoder::SampleEncoder(const PrepareRequest& request, const Tokenizer* tokenizer,
+                             const PromptTemplate* prompt_template)
     : max_seq_length_(request.max_seq_length),
       vocab_size_(request.vocab_size),
       train_on_prompt_(request.train_on_prompt),
-      splits_documents_(format == "document"),
       tokenizer_(tokenizer),
-      prompt_template_(prompt_template) {
-  LD_CHECK(format == "tokenized" || (tokenizer != nullptr && prompt_template != nullptr),
-           "format " + format + " needs a tokenizer and a template");
-}
+      prompt_template_(prompt_template) {}
 
 EncodedRecord SampleEncoder::encode(const Record& record) const {
   Tokens tokens = tokens_of(record);
   require_known_ids(tokens, record.where);
   EncodedRecord encoded;
   encoded.full_length = static_cast<int64_t>(tokens.ids.size());
-  encoded.cut = encoded.full_length > max_seq_length_ && !splits_documents_;
+  encoded.cut = encoded.full_length > max_seq_length_ && !record.is_document;
   if (encoded.full_length <= max_seq_length_) {
     encoded.samples.push_back(std::move(tokens));
     return encoded;
   }
-  const int64_t kept = splits_documents_ ? encoded.full_length : max_seq_length_;
+  const int64_t kept = record.is_document ? encoded.full_length : max_seq_length_;
   for (int64_t begin = 0; begin < kept; begin += max_seq_length_) {
     const int64_t end = std::min(begin + max_seq_length_, kept);
     if (end - begin < 2 && begin > 0) break;  // a single left-over token predicts nothing
@@ -46,6 +42,9 @@ EncodedRecord SampleEncoder::encode(const Record& record) const {
 }
 
 Tokens SampleEncoder::tokens_of(const Record& record) const {
+  const bool is_text = !record.messages.empty() || !record.text.empty();
+  LD_CHECK(!is_text || (tokenizer_ != nullptr && prompt_template_ != nullptr),
+           "text needs a tokenizer and a template");
   if (!record.messages.empty()) {
     try {
       return prompt_template_->encode_training(record.messages, *tokenizer_, train_on_prompt_);

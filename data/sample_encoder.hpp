@@ -23,8 +23,8 @@ int64_t count_labels(std::span<const uint8_t> loss_mask);
 
 class SampleEncoder {
  public:
-  /// `format` is the resolved one. Both pointers may be null where the format is tokenized.
-  SampleEncoder(const PrepareRequest& request, std::string format, const Tokenizer* tokenizer,
+  /// Both pointers may be null where all records are tokenised.
+  SampleEncoder(const PrepareRequest& request, const Tokenizer* tokenizer,
                 const PromptTemplate* prompt_template);
 
   /// Conversations go through the template; a text gets BOS as the tokenizer gives it and EOS, all
@@ -37,7 +37,7 @@ class SampleEncoder {
   void require_known_ids(const Tokens& tokens, const std::string& where) const;
 
   int64_t max_seq_length_, vocab_size_;
-  bool train_on_prompt_, splits_documents_;
+  bool train_on_prompt_;
   const Tokenizer* tokenizer_;
   const PromptTemplate* prompt_template_;
 };

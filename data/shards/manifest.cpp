@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "data/files.hpp"
+#include "data/json.hpp"
 #include "data/printable.hpp"
 #include "data/sample_encoder.hpp"
 #include "data/shards/part_file.hpp"
@@ -66,7 +67,8 @@ std::string manifest_text(const Manifest& manifest) {
   json.update(manifest.made_from);
   json["parts"] = nlohmann::ordered_json::array();
   for (const PartSummary& part : manifest.parts) json["parts"].push_back(part_to_json(part));
-  return json.dump(2) + "\n";
+  if (!manifest.notes.empty()) json["notes"] = manifest.notes.to_json();
+  return utf8_dump(json, /*indent=*/2) + "\n";
 }
 
 Manifest parse_manifest(const std::string& text, const std::string& path) {
@@ -75,6 +77,7 @@ Manifest parse_manifest(const std::string& text, const std::string& path) {
     const auto json = nlohmann::ordered_json::parse(text);
     json.at("fingerprint").get_to(manifest.fingerprint);
     for (const auto& part : json.at("parts")) manifest.parts.push_back(part_from_json(part));
+    if (json.contains("notes")) manifest.notes.add(json.at("notes"));
   } catch (const nlohmann::json::exception& error) {
     throw DataError(
         {.where = path,

@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/record_notes.hpp"
+
 namespace lora_dist {
 
 struct PartSummary {
@@ -29,6 +31,7 @@ struct Manifest {
   // Sources, tokenizer, template, limits: for people.
   nlohmann::ordered_json made_from = nlohmann::ordered_json::object();
   std::vector<PartSummary> parts;
+  RecordNotes notes;
 };
 std::string manifest_text(const Manifest& manifest);
 /// Errors  DataError: not a manifest, or a part's name leaves the folder.

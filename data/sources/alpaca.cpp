@@ -1,8 +1,10 @@
-// {"instruction", "input", "output"} with the synonyms of other tools, optional "system" and
-// "history" [[question, answer], ...].
+// {"instruction", "input", "output"} with the synonyms of other tools, optional "system" (or
+// "system_prompt") and "history" [[question, answer], ...]. {"input", "output"} alone is a question
+// and its answer.
 //
 // Instruction and input stay apart in one user turn: the alpaca template prints them as two blocks,
-// chat templates join them by a line break as LLaMA-Factory does.
+// chat templates join them by a line break as LLaMA-Factory does. Of several synonyms in one record
+// the first that holds a text is taken; the others are noted.
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {
@@ -18,7 +20,7 @@ bool is_alpaca(const nlohmann::json& fields) {
 
 void add_history(const RawRecord& raw, std::vector<Message>& messages) {
   const nlohmann::json* history = find_field(raw.fields, {"history"});
-  if (history == nullptr || history->is_null()) return;
+  if (history == nullptr) return;
   constexpr auto kExpected = "a list of [question, answer] pairs";
   if (!history->is_array()) wrong_type(raw, "history", *history, kExpected);
   for (const nlohmann::json& pair : *history) {
@@ -29,15 +31,39 @@ void add_history(const RawRecord& raw, std::vector<Message>& messages) {
   }
 }
 
+/// Notes the filled fields of `names` whose text is another than `taken`.
+void note_rivals(const RawRecord& raw, FieldNames names, const std::string& taken, Record& record) {
+  std::string_view used;
+  for (const std::string_view name : names) {
+    const nlohmann::json* field = find_field(raw.fields, {name});
+    if (field == nullptr || !is_filled(*field)) continue;
+    if (used.empty())
+      used = name;
+    else if (*field != taken)
+      record.notes.push_back(fmt::format("'{}' is left out: '{}' is used", name, used));
+  }
+}
+
+Message question_of(const RawRecord& raw, Record& record) {
+  const bool only_input = !has_field(raw.fields, kInstruction) && has_field(raw.fields, kInput) &&
+                          has_field(raw.fields, kOutput);
+  Message question{"user", only_input ? "" : required_text(raw, kInstruction),
+                   optional_text(raw, kInput)};
+  note_rivals(raw, kInstruction, question.content, record);
+  note_rivals(raw, kInput, question.input, record);
+  if (question.content.empty()) std::swap(question.content, question.input);
+  return question;
+}
+
 Record alpaca_record(const RawRecord& raw) {
   Record record;
-  if (std::string system = optional_text(raw, {"system"}); !system.empty())
+  if (std::string system = optional_text(raw, kSystemFields); !system.empty())
     record.messages.push_back({"system", std::move(system)});
   add_history(raw, record.messages);
-  Message question{"user", required_text(raw, kInstruction), optional_text(raw, kInput)};
-  if (question.content.empty()) std::swap(question.content, question.input);
-  record.messages.push_back(std::move(question));
+  record.messages.push_back(question_of(raw, record));
   record.messages.push_back({"assistant", required_text(raw, kOutput)});
+  note_rivals(raw, kOutput, record.messages.back().content, record);
+  note_left_out(raw, {"text"}, {"instruction", "output"}, record);
   return record;
 }
 

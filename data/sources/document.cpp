@@ -21,6 +21,7 @@ class DocumentSource : public Source {
     Record record;
     record.text = trimmed(text);
     record.where = place(path_, 1);
+    record.is_document = true;
     return record;
   }
 

@@ -1,14 +1,15 @@
-// Which files a data set consists of, and which format they hold.
+// Which files a data set consists of, and which format each holds.
 #include <algorithm>
 #include <array>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 
 #include "core/error.hpp"
 #include "data/printable.hpp"
 #include "data/shards/part_file.hpp"
+#include "data/sources/file_kind.hpp"
+#include "data/sources/file_names.hpp"
 #include "data/sources/line_reader.hpp"
 #include "data/sources/source_format.hpp"
 
@@ -17,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 6> kDataExtensions = {".jsonl", ".json", ".csv",
-                                                             ".txt",   ".h5",   ".hdf5"};
 constexpr int kRecordsToLookAt = 8;
 
 [[noreturn]] void cannot_use(const std::string& path, const std::string& found,
@@ -26,40 +25,34 @@ constexpr int kRecordsToLookAt = 8;
   throw DataError({.where = path, .found = found, .expected = {}, .fix = fix});
 }
 
-bool is_data_file(const fs::directory_entry& entry) {
-  const std::string name = entry.path().filename().string();
-  // LLaMA-Factory's description of a data folder and our own manifest lie beside data without being
-  // any.
-  if (name.starts_with('.') || name == "dataset_info.json" || name == "manifest.json") return false;
-  return entry.is_regular_file() &&
-         std::ranges::count(kDataExtensions, entry.path().extension().string()) > 0;
-}
-
-std::vector<std::string> files_of(const std::string& path) {
+FolderFiles files_of(const std::string& path, DataUse use) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) cannot_use(path, "no such file or folder", "check train_data_dir");
-  if (fs::is_regular_file(status)) return {path};
+  if (fs::is_regular_file(status)) return {.paths = {path}, .notes = {}};
   if (!fs::is_directory(status))
     cannot_use(path, "neither a file nor a folder", "check train_data_dir");
-  std::vector<std::string> paths;
-  fs::directory_iterator entries(path, error);
-  if (error)
-    throw StorageError({.where = path,
-                        .found = fmt::format("cannot be listed ({})", error.message()),
-                        .expected = {},
-                        .fix = "check its permissions"});
-  for (const fs::directory_entry& entry : entries)
-    if (is_data_file(entry)) paths.push_back(entry.path().string());
-  if (paths.empty())
-    cannot_use(path.ends_with('/') ? path : path + "/",
-               "no .jsonl, .json, .csv, .txt, .h5 or image files", "check train_data_dir");
-  std::ranges::sort(paths);
-  return paths;
+  return files_of_folder(path, use);
+}
+
+/// Texts that are the source of something else: their lines are nothing to learn.
+void require_plain_text(const std::string& path, const std::string& first_line) {
+  constexpr std::array<std::string_view, 7> kMarkup = {".xml", ".html", ".htm", ".yaml",
+                                                       ".yml", ".rtf",  ".sql"};
+  const std::string extension = lower_extension(path);
+  if (std::ranges::count(kMarkup, extension) > 0)
+    cannot_use(path, fmt::format("a {} file, which is not read here", extension),
+               "write its records as .jsonl or its text as .txt, or set data_format: lines");
+  const std::vector<std::string> columns = table_columns(first_line);
+  if (!columns.empty())
+    cannot_use(path, fmt::format("a table with columns {}", fmt::join(columns, ", ")),
+               "call it .csv or .tsv");
 }
 
 std::string format_of_text(const std::string& path) {
   const std::vector<std::string> first = first_nonblank_lines(path);
+  if (first.empty()) cannot_use(path, "no records", "fill it or take it away");
+  require_plain_text(path, first.front());
   for (const std::string_view name : source_formats().names()) {
     const SourceFormat& format = source_formats().at(name);
     if (format.recognises_text && format.recognises_text(first)) return std::string(name);
@@ -67,8 +60,17 @@ std::string format_of_text(const std::string& path) {
   cannot_use(path, "unknown text", {});
 }
 
-std::string format_of_record(const RawRecord& record) {
-  refuse_preferences(record);
+/// What to do about a record of unknown keys.
+std::string fix_of(const RawRecord& record, const std::string& path) {
+  for (const auto& [key, value] : record.fields.items())
+    if (value.is_array() && !value.empty() && value.front().is_object())
+      return fmt::format("if the list '{}' holds the records, write that list alone into the file",
+                         printable(key));
+  return is_table(path) ? "rename the columns in the first line" : "rename the keys";
+}
+
+std::string format_of_record(const RawRecord& record, const std::string& path) {
+  require_trainable(record);
   for (const std::string_view name : source_formats().names()) {
     const SourceFormat& format = source_formats().at(name);
     if (format.recognises_record && format.recognises_record(record.fields))
@@ -79,7 +81,7 @@ std::string format_of_record(const RawRecord& record) {
   throw DataError({.where = record.where,
                    .found = fmt::format("keys {}", fmt::join(keys, ", ")),
                    .expected = "instruction and output, messages, conversations, text or input_ids",
-                   .fix = "rename the keys"});
+                   .fix = fix_of(record, path)});
 }
 
 /// The first record that can be read decides; broken ones before it are reported when the data is
@@ -91,7 +93,7 @@ std::string format_of_records(const std::string& path) {
     try {
       const std::optional<RawRecord> record = records->next();
       if (!record) break;
-      return format_of_record(*record);
+      return format_of_record(*record, path);
     } catch (const DataError&) {
       if (!first_error) first_error = std::current_exception();
     }
@@ -104,32 +106,42 @@ std::string format_of_file(const std::string& path, const std::string& asked_for
   if (fs::file_size(path) == 0)
     cannot_use(path, "0 bytes, expected records", "fill it or take it away");
   if (is_hdf5(path)) return "hdf5";
+  const ForeignKind kind = foreign_kind(path);
+  if (!kind.name.empty()) cannot_use(path, kind.name + ", which is not read here", kind.fix);
   if (asked_for != "auto") return asked_for;
-  if (!looks_structured(path)) return format_of_text(path);
+  const std::string extension = lower_extension(path);
+  // A .jsonl that does not begin like one is broken, and no text.
+  const bool called_json = extension.find("json") != std::string::npos;
+  if (!looks_structured(path) && !called_json) return format_of_text(path);
   try {
     return format_of_records(path);
   } catch (const DataError&) {
     // A text may begin with a bracket, too.
-    if (fs::path(path).extension() == ".txt") return format_of_text(path);
+    if (extension == ".txt") return format_of_text(path);
     throw;
   }
 }
 
 }  // namespace
 
-SourceFiles find_sources(const std::string& path, const std::string& format) {
+bool SourceFiles::needs_tokenizer() const {
+  return std::ranges::any_of(
+      formats, [](const std::string& format) { return format != "tokenized" && format != "hdf5"; });
+}
+
+SourceFiles find_sources(const std::string& path, const std::string& format, DataUse use) {
   if (format != "auto") source_formats().at(format);
-  SourceFiles found{.paths = files_of(path), .format = {}};
+  FolderFiles files = files_of(path, use);
+  SourceFiles found{
+      .paths = std::move(files.paths), .formats = {}, .notes = std::move(files.notes)};
   for (const std::string& file : found.paths) {
-    const std::string here = format_of_file(file, format);
-    if (found.format.empty()) found.format = here;
-    if (here != found.format) {
-      throw DataError(
-          {.where = file,
-           .found = fmt::format("format {}, but {} is {}", here, found.paths.front(), found.format),
-           .expected = "one format per data set",
-           .fix = "separate them, or set data_format"});
-    }
+    found.formats.push_back(format_of_file(file, format));
+    if ((found.formats.back() == "hdf5") != found.is_prepared())
+      throw DataError({.where = file,
+                       .found = fmt::format("format {}, but {} is {}", found.formats.back(),
+                                            found.paths.front(), found.formats.front()),
+                       .expected = "prepared parts (hdf5) in a folder of their own",
+                       .fix = "separate them"});
   }
   return found;
 }

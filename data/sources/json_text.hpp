@@ -9,9 +9,14 @@
 
 namespace lora_dist {
 
-/// Parses `text`, which begins on line `first_line` of `path`.
+struct TextPlace {
+  std::string path;
+  int64_t line_number = 1;
+  size_t column = 1;
+};
+
+/// Parses `text`, which begins at `begin`.
 /// Errors  DataError with line and byte column: broken JSON, deeper than 64 levels, a key twice.
-nlohmann::json parse_json_of_file(std::string_view text, const std::string& path,
-                                  int64_t first_line);
+nlohmann::json parse_json_of_file(std::string_view text, const TextPlace& begin);
 
 }  // namespace lora_dist

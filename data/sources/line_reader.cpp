@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include "core/error.hpp"
@@ -86,16 +87,44 @@ std::optional<Line> LineReader::next_nonblank() {
 }
 
 std::vector<std::string> first_nonblank_lines(const std::string& path) {
-  constexpr size_t kNumLines = 8;
+  constexpr size_t kMaxLines = 512;
+  constexpr size_t kMaxBytes = size_t{1} << 20;
   LineReader lines(path);
   std::vector<std::string> first;
-  while (first.size() < kNumLines) {
-    std::optional<Line> line = lines.next_nonblank();
-    if (!line) break;
-    first.push_back(std::move(line->text));
+  std::exception_ptr first_error;
+  for (size_t bytes = 0; first.size() < kMaxLines && bytes < kMaxBytes;) {
+    try {
+      std::optional<Line> line = lines.next_nonblank();
+      if (!line) break;
+      bytes += line->text.size();
+      first.push_back(std::move(line->text));
+    } catch (const DataError&) {
+      bytes += kMaxBytes / kMaxLines;  // a file of nothing else ends too
+      if (!first_error) first_error = std::current_exception();
+    }
   }
+  if (first.empty() && first_error) std::rethrow_exception(first_error);
   return first;
 }
+
+namespace {
+
+/// What a text that is not UTF-8 probably is, as a command that mends it; `text` begins with the
+/// first wrong byte.
+std::string remedy_for(std::string_view text) {
+  const auto byte = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
+  };
+  if (byte(0) == 0xED && byte(1) >= 0xA0) return "it is half of a surrogate pair; take it out";
+  size_t num_pairs = 0;  // GBK writes a Chinese character as a byte of 81 to FE and one of 40 to FE
+  while (byte(2 * num_pairs) >= 0x81 && byte(2 * num_pairs + 1) >= 0x40) ++num_pairs;
+  if (num_pairs >= 2) return "save as UTF-8, from GBK with: iconv -f GB18030 -t UTF-8 F > G";
+  if (byte(0) >= 0xA0 && byte(1) < 0x80)
+    return "save as UTF-8, from Latin-1 with: iconv -f WINDOWS-1252 -t UTF-8 F > G";
+  return "save as UTF-8";
+}
+
+}  // namespace
 
 void require_clean_text(std::string_view text, const std::string& path, int64_t first_line) {
   const size_t bad = std::min(first_invalid_utf8(text), text.find('\0'));
@@ -113,7 +142,7 @@ void require_clean_text(std::string_view text, const std::string& path, int64_t 
                    .found = fmt::format("byte 0x{:02X} in column {} is not UTF-8",
                                         static_cast<unsigned char>(text[bad]), column),
                    .expected = {},
-                   .fix = "save as UTF-8"});
+                   .fix = remedy_for(text.substr(bad))});
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -2,9 +2,11 @@
 // "value"}]} with an optional "system", and {"prompt", "completion"} where both are lists of
 // messages.
 //
-// Turns after the last answer are left out: nothing of them would be learnt.
+// An answer is not learnt where its turn says so (weight 0; train, loss or training false). Turns
+// after the last answer are left out: nothing of them would be learnt.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <utility>
 
 #include "core/error.hpp"
@@ -21,8 +23,9 @@ bool is_conversation(const nlohmann::json& fields) {
 }
 
 std::string role_of(const RawRecord& raw, const std::string& name) {
-  static constexpr std::array<std::pair<std::string_view, const char*>, 9> kRoles = {
+  static constexpr std::array<std::pair<std::string_view, const char*>, 13> kRoles = {
       {{"system", "system"},
+       {"developer", "system"},
        {"user", "user"},
        {"human", "user"},
        {"assistant", "assistant"},
@@ -30,9 +33,14 @@ std::string role_of(const RawRecord& raw, const std::string& name) {
        {"chatgpt", "assistant"},
        {"bot", "assistant"},
        {"chatbot", "assistant"},
-       {"model", "assistant"}}};
+       {"model", "assistant"},
+       {"系统", "system"},
+       {"用户", "user"},
+       {"助手", "assistant"}}};
+  std::string lower = name;
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
   for (const auto& [known, role] : kRoles)
-    if (known == name) return role;
+    if (known == lower) return role;
   throw DataError({.where = raw.where,
                    .found = fmt::format("role '{}'", printable(name)),
                    .expected = "system, user or assistant",
@@ -53,45 +61,122 @@ std::string content_of(const RawRecord& raw, const nlohmann::json& content) {
   return text;
 }
 
+/// Whether the turn's own keys leave it to be learnt.
+bool is_learnt(const RawRecord& raw, const nlohmann::json& turn, Record& record) {
+  bool learnt = true;
+  for (const std::string_view name : {"weight", "train", "loss", "training", "train_on_turn"}) {
+    const nlohmann::json* value = find_field(turn, {name});
+    if (value == nullptr) continue;
+    if (value->is_boolean()) {
+      learnt = learnt && value->get<bool>();
+    } else if (value->is_number() && *value >= 0) {
+      learnt = learnt && *value != 0;
+      if (*value != 0 && *value != 1)
+        record.notes.push_back(
+            fmt::format("'{}' of a turn is neither 0 nor 1: the turn is learnt as with 1", name));
+    } else {
+      wrong_type(raw, name, *value, "0 or 1, true or false");
+    }
+  }
+  return learnt;
+}
+
+void note_keys_of_turn(const nlohmann::json& turn, const Message& message, Record& record) {
+  for (const std::string_view name : {"reasoning_content", "reasoning", "thinking"})
+    if (const auto* value = find_field(turn, {name}); value != nullptr && is_filled(*value))
+      record.notes.push_back(
+          fmt::format("'{}' of a turn is left out: the answer is learnt without it", name));
+  for (const std::string_view name : {"train_detail", "training_detail", "loss_scale", "mask"})
+    if (has_field(turn, {name}))
+      record.notes.push_back(
+          fmt::format("'{}' of a turn is not obeyed: a turn is learnt as a whole", name));
+  if (message.role == "assistant") return;
+  for (const std::string_view name : {"train", "loss", "training", "train_on_turn"})
+    if (const auto* value = find_field(turn, {name}); value != nullptr && is_filled(*value))
+      record.notes.push_back(fmt::format(
+          "'{}' of a turn that is no answer is not obeyed: answers alone are learnt", name));
+}
+
+void refuse_calls(const RawRecord& raw, const nlohmann::json& turn) {
+  for (const std::string_view name : {"tool_calls", "function_call"})
+    if (const auto* value = find_field(turn, {name}); value != nullptr && is_filled(*value))
+      throw DataError({.where = raw.where,
+                       .found = fmt::format("a turn with '{}'", name),
+                       .expected = "answers of text alone",
+                       .fix = "calls of tools are not supported; take such conversations out"});
+}
+
 void add_turns(const RawRecord& raw, std::string_view field, const nlohmann::json& turns,
-               std::vector<Message>& messages) {
+               Record& record) {
   constexpr auto kExpected = "a list of turns with 'role' and 'content'";
   if (!turns.is_array()) wrong_type(raw, field, turns, kExpected);
   for (const nlohmann::json& turn : turns) {
     if (!turn.is_object()) wrong_type(raw, field, turns, kExpected);
+    refuse_calls(raw, turn);
     const nlohmann::json* role = find_field(turn, {"role", "from"});
-    const nlohmann::json* content = find_field(turn, {"content", "value"});
-    if (role == nullptr || !role->is_string() || content == nullptr)
+    const auto content = turn.contains("content") ? turn.find("content") : turn.find("value");
+    if (role == nullptr || !role->is_string() || content == turn.end())
       wrong_type(raw, field, turns, kExpected);
-    messages.push_back({role_of(raw, role->get<std::string>()), content_of(raw, *content)});
+    Message message{role_of(raw, role->get<std::string>()), content_of(raw, *content)};
+    note_keys_of_turn(turn, message, record);
+    message.learn = is_learnt(raw, turn, record) || message.role != "assistant";
+    record.messages.push_back(std::move(message));
   }
 }
 
 void require_answer(const RawRecord& raw, std::vector<Message>& messages) {
+  const auto fail = [&](const std::string& found) {
+    throw DataError({.where = raw.where,
+                     .found = found,
+                     .expected = "at least one answer to learn",
+                     .fix = {}});
+  };
   while (!messages.empty() && messages.back().role != "assistant") messages.pop_back();
-  if (!messages.empty()) return;
-  throw DataError({.where = raw.where,
-                   .found = "a conversation without an assistant turn",
-                   .expected = "at least one answer to learn",
-                   .fix = {}});
+  if (messages.empty()) fail("a conversation without an assistant turn");
+  if (std::ranges::none_of(messages, [](const Message& message) {
+        return message.role == "assistant" && message.learn;
+      }))
+    fail("a conversation whose answers all say that they are not learnt");
+}
+
+/// The record's own system text goes before turns that have none.
+void add_system(const RawRecord& raw, Record& record) {
+  std::string system = optional_text(raw, kSystemFields);
+  if (system.empty()) return;
+  std::vector<Message>& messages = record.messages;
+  if (messages.empty() || messages.front().role != "system")
+    messages.insert(messages.begin(), {"system", std::move(system)});
+  else if (messages.front().content != system)
+    record.notes.push_back("'system' of a record is left out: its turns have a system text");
+}
+
+/// Some exports repeat the first question as "prompt"; anything else beside the turns is lost.
+void note_what_stands_beside(const RawRecord& raw, Record& record) {
+  const nlohmann::json* prompt = find_field(raw.fields, {"prompt"});
+  const bool repeated = prompt != nullptr && prompt->is_string() &&
+                        std::ranges::any_of(record.messages, [&](const Message& message) {
+                          return *prompt == message.content;
+                        });
+  if (!repeated) note_left_out(raw, {"prompt"}, {"messages"}, record);
+  note_left_out(raw, {"text", "instruction", "input", "output", "answer", "response", "history"},
+                {"messages"}, record);
 }
 
 Record conversation_record(const RawRecord& raw) {
   Record record;
   if (const nlohmann::json* turns = find_field(raw.fields, {"messages", "conversations"})) {
     add_turns(raw, has_field(raw.fields, {"messages"}) ? "messages" : "conversations", *turns,
-              record.messages);
+              record);
+    note_what_stands_beside(raw, record);
   } else if (const nlohmann::json* prompt = find_field(raw.fields, {"prompt"})) {
     const nlohmann::json* completion = find_field(raw.fields, {"completion"});
     if (completion == nullptr) missing_field(raw, "completion");
-    add_turns(raw, "prompt", *prompt, record.messages);
-    add_turns(raw, "completion", *completion, record.messages);
+    add_turns(raw, "prompt", *prompt, record);
+    add_turns(raw, "completion", *completion, record);
   } else {
     missing_field(raw, "messages");
   }
-  std::string system = optional_text(raw, {"system"});
-  if (!system.empty() && (record.messages.empty() || record.messages.front().role != "system"))
-    record.messages.insert(record.messages.begin(), {"system", std::move(system)});
+  add_system(raw, record);
   require_answer(raw, record.messages);
   return record;
 }

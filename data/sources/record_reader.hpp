@@ -1,21 +1,26 @@
-// Structured records as they stand in a file: JSON lines, a JSON array, or the rows of a CSV file
-// with a header.
+// Structured records as they stand in a file: JSON in any arrangement, or the rows of a table with
+// a header.
 //
-// Which of the three a file is, is told by its content and not by its name (only CSV goes by name).
-// What the fields mean is the business of the formats beside this file.
+// Which arrangement of JSON a file has is told by its content and not by its name; tables (.csv,
+// .tsv) go by name. What the fields mean is the business of the formats beside this file.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
+
+#include "data/sources/json_text.hpp"
 
 namespace lora_dist {
 
 struct RawRecord {
-  nlohmann::json fields;  // an object; of a CSV row all strings
-  std::string where;      // "data/train.jsonl:17"
+  nlohmann::json fields;           // an object; of a row of a table all strings
+  std::string where;               // "data/train.jsonl:17"
+  std::vector<std::string> notes;  // as Record::notes
 };
 
 class RecordReader {
@@ -29,9 +34,16 @@ class RecordReader {
 /// Errors  StorageError, DataError.
 std::unique_ptr<RecordReader> open_records(const std::string& path);
 
-/// Whether the file begins as JSON or is called .csv.
+/// Whether the file begins as JSON or is a table by its name.
 bool looks_structured(const std::string& path);
+bool is_table(const std::string& path);
 
-std::unique_ptr<RecordReader> open_csv(const std::string& path);
+std::unique_ptr<RecordReader> open_table(const std::string& path);
+/// The columns that `header` would name as the first line of a table, where they are those of
+/// records that are known here; else none.
+std::vector<std::string> table_columns(const std::string& header);
+
+/// The record that `text` is. Errors  DataError: broken, not an object.
+RawRecord json_record(std::string_view text, const TextPlace& begin, std::string where);
 
 }  // namespace lora_dist

@@ -18,9 +18,11 @@ class StructuredSource : public Source {
   std::optional<Record> next() override {
     const std::optional<RawRecord> raw = records_->next();
     if (!raw) return std::nullopt;
-    refuse_preferences(*raw);
+    require_trainable(*raw);
     Record record = convert_(*raw);
     record.where = raw->where;
+    note_unused_keys(*raw, record);
+    record.notes.insert(record.notes.end(), raw->notes.begin(), raw->notes.end());
     return record;
   }
 
@@ -35,7 +37,22 @@ class StructuredSource : public Source {
 constexpr std::string_view kKnownFields[] = {
     "instruction", "question",       "query",      "prompt", "input",    "context",       "output",
     "answer",      "response",       "completion", "target", "messages", "conversations", "text",
-    "input_ids",   "attention_mask", "labels",     "system", "history"};
+    "input_ids",   "attention_mask", "labels",     "system", "history",  "system_prompt"};
+
+/// Keys by which other trainers change what is learnt, and what becomes of them here.
+struct UnusedKey {
+  std::string_view name;
+  const char* consequence;
+};
+constexpr auto kNotInPrompt = "is left out of the prompt";
+constexpr auto kNoReasoning = "is left out: the answer is learnt without it";
+constexpr auto kAlikeRecords = "of a record is not obeyed: all records are learnt alike";
+constexpr UnusedKey kUnusedKeys[] = {
+    {"tools", kNotInPrompt},        {"functions", kNotInPrompt},
+    {"weight", kAlikeRecords},      {"sample_weight", kAlikeRecords},
+    {"loss_weight", kAlikeRecords}, {"reasoning_content", kNoReasoning},
+    {"reasoning", kNoReasoning},    {"thinking", kNoReasoning},
+    {"label", "is left out"}};
 
 }  // namespace
 
@@ -52,7 +69,7 @@ SourceFormat structured_format(std::function<bool(const nlohmann::json&)> recogn
 const nlohmann::json* find_field(const nlohmann::json& fields, FieldNames names) {
   for (const std::string_view name : names) {
     const auto field = fields.find(std::string(name));
-    if (field != fields.end()) return &*field;
+    if (field != fields.end() && !field->is_null()) return &*field;
   }
   return nullptr;
 }
@@ -62,17 +79,30 @@ bool has_field(const nlohmann::json& fields, FieldNames names) {
 }
 
 std::string required_text(const RawRecord& record, FieldNames names) {
-  const nlohmann::json* field = find_field(record.fields, names);
-  if (field == nullptr) missing_field(record, *names.begin());
-  if (!field->is_string()) wrong_type(record, *names.begin(), *field, "a string");
-  return field->get<std::string>();
+  bool found = false;
+  for (const std::string_view name : names) {
+    const auto field = record.fields.find(std::string(name));
+    if (field == record.fields.end()) continue;
+    if (!field->is_string()) {
+      // null is absence where another name has the text.
+      if (field->is_null() && has_field(record.fields, names)) continue;
+      wrong_type(record, name, *field, "a string");
+    }
+    if (!field->get_ref<const std::string&>().empty()) return field->get<std::string>();
+    found = true;
+  }
+  if (!found) missing_field(record, *names.begin());
+  return {};
 }
 
 std::string optional_text(const RawRecord& record, FieldNames names) {
-  const nlohmann::json* field = find_field(record.fields, names);
-  if (field == nullptr || field->is_null()) return {};
-  if (!field->is_string()) wrong_type(record, *names.begin(), *field, "a string");
-  return field->get<std::string>();
+  for (const std::string_view name : names) {
+    const nlohmann::json* field = find_field(record.fields, {name});
+    if (field == nullptr) continue;
+    if (!field->is_string()) wrong_type(record, name, *field, "a string");
+    if (!field->get_ref<const std::string&>().empty()) return field->get<std::string>();
+  }
+  return {};
 }
 
 void wrong_type(const RawRecord& record, std::string_view field, const nlohmann::json& value,
@@ -98,13 +128,71 @@ void missing_field(const RawRecord& record, std::string_view field) {
        .fix = near.empty() ? "" : fmt::format("is '{}' meant to be '{}'?", near, field)});
 }
 
-void refuse_preferences(const RawRecord& record) {
-  if (!has_field(record.fields, {"chosen"}) || !has_field(record.fields, {"rejected"})) return;
-  throw DataError({.where = record.where,
-                   .found = "a preference record ('chosen', 'rejected')",
-                   .expected = "one answer per record",
-                   .fix = "lora-dist does not train on preferences; to imitate the chosen answers "
-                          "write them as 'output'"});
+bool is_filled(const nlohmann::json& value) {
+  if (value.is_string() || value.is_array() || value.is_object())
+    return !value.empty() && value != "";
+  return !value.is_null() && value != false;
+}
+
+namespace {
+
+bool has_filled(const nlohmann::json& fields, std::string_view name) {
+  const nlohmann::json* field = find_field(fields, {name});
+  return field != nullptr && is_filled(*field);
+}
+
+[[noreturn]] void refuse(const RawRecord& record, const std::string& found,
+                         const std::string& expected, const std::string& fix) {
+  throw DataError({.where = record.where, .found = found, .expected = expected, .fix = fix});
+}
+
+/// KTO marks each answer as wanted or not; without that mark the unwanted ones would be learnt.
+bool is_judged(const nlohmann::json& fields) {
+  const auto is_judgement = [](const nlohmann::json* label) {
+    if (label == nullptr) return false;
+    return label->is_boolean() || *label == "true" || *label == "false" || *label == "True" ||
+           *label == "False";
+  };
+  if (is_judgement(find_field(fields, {"kto_tag"}))) return true;
+  return is_judgement(find_field(fields, {"label"})) &&
+         has_field(fields,
+                   {"completion", "output", "response", "answer", "messages", "conversations"});
+}
+
+}  // namespace
+
+void require_trainable(const RawRecord& record) {
+  if (has_field(record.fields, {"chosen"}) && has_field(record.fields, {"rejected"}))
+    refuse(record, "a preference record ('chosen', 'rejected')", "one answer per record",
+           "lora-dist does not train on preferences; to imitate the chosen answers write them as "
+           "'output'");
+  if (is_judged(record.fields))
+    refuse(record, "a judged answer ('label' or 'kto_tag' is true or false)",
+           "answers to imitate, without a judgement",
+           "lora-dist does not train on judgements; keep the good answers and take the key out");
+  for (const std::string_view name : {"images", "image", "videos", "audios"})
+    if (has_filled(record.fields, name))
+      refuse(record, fmt::format("'{}' beside a text", name), "text alone",
+             "text is trained without pictures and sounds; take such records out");
+}
+
+void note_unused_keys(const RawRecord& raw, Record& record) {
+  for (const UnusedKey& key : kUnusedKeys) {
+    if (!has_filled(raw.fields, key.name)) continue;
+    const nlohmann::json& value = raw.fields.at(std::string(key.name));
+    if (value == 1 && std::string_view(key.consequence) == kAlikeRecords) continue;
+    record.notes.push_back(fmt::format("'{}' {}", key.name, key.consequence));
+  }
+}
+
+void note_left_out(const RawRecord& raw, FieldNames names, FieldNames used, Record& record) {
+  for (const std::string_view name : names) {
+    if (std::ranges::count(used, name) > 0 || !has_filled(raw.fields, name)) continue;
+    record.notes.push_back(fmt::format("'{}' is left out: {} learnt", name,
+                                       used.size() == 1
+                                           ? fmt::format("'{}' is", *used.begin())
+                                           : fmt::format("'{}' are", fmt::join(used, "', '"))));
+  }
 }
 
 }  // namespace lora_dist

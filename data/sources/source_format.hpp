@@ -28,16 +28,19 @@ const Registry<SourceFormat>& source_formats();
 
 using FieldNames = std::initializer_list<std::string_view>;  // a field's name and its synonyms
 
+inline const FieldNames kSystemFields = {"system", "system_prompt", "system_message"};
+
 /// A format whose records are structured: `convert` makes a Record of the fields, `where` is filled
 /// already.
 SourceFormat structured_format(std::function<bool(const nlohmann::json&)> recognises,
                                std::function<Record(const RawRecord&)> convert);
 
-/// The first of `names` that the record has, or null.
+/// The first of `names` that the record has with a value other than null; nullptr where there is
+/// none.
 const nlohmann::json* find_field(const nlohmann::json& fields, FieldNames names);
 bool has_field(const nlohmann::json& fields, FieldNames names);
-/// Errors  DataError: none of the names is there (the first is named), or the value is not a
-/// string.
+/// The first of the texts that is not empty. Errors  DataError: none of the names is there (the
+/// first is named), or the value is not a string.
 std::string required_text(const RawRecord& record, FieldNames names);
 /// Empty where the field is absent or null. Errors  DataError: not a string.
 std::string optional_text(const RawRecord& record, FieldNames names);
@@ -45,7 +48,14 @@ std::string optional_text(const RawRecord& record, FieldNames names);
 [[noreturn]] void wrong_type(const RawRecord& record, std::string_view field,
                              const nlohmann::json& value, const std::string& expected);
 [[noreturn]] void missing_field(const RawRecord& record, std::string_view field);
-/// Errors  DataError: the record is a preference pair, which is another kind of training.
-void refuse_preferences(const RawRecord& record);
+/// Whether a value says something: not null, false, or empty.
+bool is_filled(const nlohmann::json& value);
+/// Errors  DataError: the record is of another kind of training: a preference pair, a judgement of
+/// an answer (KTO), pictures.
+void require_trainable(const RawRecord& record);
+/// A note for each of the record's keys that would change what is learnt and is not obeyed.
+void note_unused_keys(const RawRecord& raw, Record& record);
+/// A note for each filled field of `names`, except those of `used`, which say what is learnt.
+void note_left_out(const RawRecord& raw, FieldNames names, FieldNames used, Record& record);
 
 }  // namespace lora_dist

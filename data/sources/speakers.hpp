@@ -1,5 +1,5 @@
-// Who speaks in a plain-text dialogue: known speaker words, and those that the first lines of a
-// file introduce.
+// Who speaks in a plain-text dialogue: the two words that open the turns of a file, whatever they
+// are, and known words that join them.
 #pragma once
 
 #include <cstdint>
@@ -12,41 +12,64 @@ namespace lora_dist {
 
 enum class Speaker : uint8_t { kUser, kAssistant };
 
-/// A speaker's mark found in a line: `用户：`, `User:`, or the bare word.
+/// A speaker's mark found in a line: `用户：`, `User:`, `【用户】`, `**用户**：`, or the bare word.
 struct SpeakerMark {
   Speaker speaker = Speaker::kUser;
-  std::string word;
-  size_t begin = 0;  // of the word in the line
-  size_t end = 0;    // behind the colon: the turn's text begins here
+  size_t begin = 0;  // of the mark in the line
+  size_t end = 0;    // behind it: the turn's text begins here
+};
+
+/// What came before a line: it decides whether a known word that has not spoken yet may join.
+struct DialogueState {
+  bool awaits_answer = false;  // the turn before is the user's
+  bool at_start = true;        // of a file, or behind a blank line
 };
 
 class Speakers {
  public:
-  /// Learns from the first non-blank lines: the word before the first colon is the user, the next
-  /// new one the assistant; whether the colon is left out; whether a line holds a whole exchange.
+  /// Learns from the first non-blank lines of a file who speaks: the two words that open most
+  /// lines, known ones counting twice. The one that speaks first is the user.
   explicit Speakers(const std::vector<std::string>& first_lines);
 
-  /// Whether the lines begin as a dialogue between known speakers.
+  /// Whether the lines are a dialogue beyond doubt: between known words, or words that open lines
+  /// again and again.
   static bool recognises(const std::vector<std::string>& first_lines);
 
-  /// The turns that begin in this line, in order. Text before the first belongs to the turn before.
-  std::vector<SpeakerMark> marks(std::string_view line) const;
+  /// The words of the two speakers as the file spells them; empty where there is none.
+  const std::string& user() const { return user_.word; }
+  const std::string& assistant() const { return assistant_.word; }
+  /// The file leaves out the colons behind the words.
+  bool are_bare() const { return bare_; }
+  /// The words say that it is the other way round ("客服" first, then "用户").
+  bool are_reversed() const;
 
-  /// The word that stands at the start of the file without its colon, or empty.
-  const std::string& bare_word() const { return bare_word_; }
+  /// The mark at the start of the line.
+  std::optional<SpeakerMark> mark_at_start(std::string_view line, const DialogueState& state) const;
+  /// Marks further on in a line, from `position` on, of user and assistant in turn, beginning with
+  /// `next`: behind a blank or the end of a sentence.
+  std::vector<SpeakerMark> marks_inside(std::string_view line, size_t position, Speaker next) const;
 
  private:
   struct Word {
-    std::string text;
-    Speaker speaker;
+    std::string word, key;  // as written; in lower case
+    std::optional<Speaker> known;
+    int64_t count = 0;
+    size_t first_line = 0;
+    bool inside_lines = false;  // stands behind another speaker on one line
   };
-  std::optional<SpeakerMark> mark_at(std::string_view line, size_t position,
-                                     bool colon_needed) const;
-  void learn_new_words(const std::vector<std::string>& first_lines);
+  struct Candidates {
+    std::vector<Word> words;  // in the order of their first line
+    void add(const std::string& word, size_t line, bool inside);
+    int64_t count(const std::string& key) const;
+  };
 
-  std::vector<Word> words_;
-  std::string bare_word_;
-  bool one_line_exchanges_ = false;
+  static Candidates candidates_of(const std::vector<std::string>& lines);
+  void choose(const Candidates& candidates);
+  void choose_bare(const std::vector<std::string>& lines);
+  bool is_certain(const Candidates& candidates, size_t num_lines) const;
+
+  Word user_, assistant_;
+  bool bare_ = false;
 };
 
 }  // namespace lora_dist

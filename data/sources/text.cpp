@@ -1,11 +1,18 @@
-// {"text": ...}: plain text, all of it learnt.
+// {"text": ...}: plain text, all of it learnt. A record that holds a question and its answer beside
+// the text is alpaca's: there the answer alone is learnt.
 #include "core/error.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {
 namespace {
 
-bool is_text(const nlohmann::json& fields) { return has_field(fields, {"text"}); }
+bool is_text(const nlohmann::json& fields) {
+  const bool has_question =
+      has_field(fields, {"instruction", "question", "query", "prompt", "input"});
+  const bool has_answer =
+      has_field(fields, {"output", "answer", "response", "completion", "target"});
+  return has_field(fields, {"text"}) && !(has_question && has_answer);
+}
 
 Record text_record(const RawRecord& raw) {
   Record record;
@@ -13,6 +20,10 @@ Record text_record(const RawRecord& raw) {
   if (record.text.empty())
     throw DataError(
         {.where = raw.where, .found = "'text' is empty", .expected = "a text to learn", .fix = {}});
+  note_left_out(raw,
+                {"instruction", "question", "query", "prompt", "input", "output", "answer",
+                 "response", "completion", "system", "system_prompt"},
+                {"text"}, record);
   return record;
 }
 

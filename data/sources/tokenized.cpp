@@ -46,6 +46,7 @@ Record tokenized_record(const RawRecord& raw) {
     attended = integers(raw, "attention_mask", ids.size());
 
   Record record;
+  note_left_out(raw, {"text", "messages", "instruction", "prompt"}, {"input_ids"}, record);
   for (size_t i = 0; i < ids.size(); ++i) {
     if (attended[i] == 0) continue;
     if (ids[i] < 0 || ids[i] > std::numeric_limits<TokenId>::max())

@@ -36,13 +36,14 @@ class EvaluateCommand final : public Command {
 
   int run() override {
     for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
-    open_.needs_tokenizer = find_sources(data_, format_).needs_tokenizer();
+    open_.needs_tokenizer = find_sources(data_, format_, DataUse::kEvaluation).needs_tokenizer();
     const OpenedModel model = open_model(open_);
     const ScratchFolder scratch("evaluate");  // prepared parts live as long as the command
     const auto alone = make_local_world(1, /*timeout_s=*/60);
     const std::unique_ptr<Dataset> dataset =
         prepare_dataset({.path = data_,
                          .format = format_,
+                         .use = DataUse::kEvaluation,
                          .max_seq_length = max_seq_length_,
                          .prepared_dir = scratch.path(),
                          .vocab_size = model.decoder->spec().vocab_size},

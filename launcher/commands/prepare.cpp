@@ -8,6 +8,7 @@
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/device.hpp"
 #include "launcher/run/run_data.hpp"
@@ -39,11 +40,21 @@ class PrepareCommand final : public Command {
                                           prompt_template.get(), *communicator);
     const DatasetStats& stats = data.train->stats();
     if (world.rank == 0) {
-      std::printf(
-          "prepared %lld samples, %lld tokens, %lld learnt, %lld cut, in %s/%s\n",
-          static_cast<long long>(stats.num_samples), static_cast<long long>(stats.num_tokens),
-          static_cast<long long>(stats.num_labels), static_cast<long long>(stats.num_cut),
-          config.data.prepared_dir.c_str(), data.train->fingerprint().substr(0, 16).c_str());
+      std::fputs(data_text({.path = data.path,
+                            .sources = data.sources,
+                            .dataset = *data.train,
+                            .tokenizer = tokenizer.get(),
+                            .columns = terminal_columns()})
+                     .c_str(),
+                 stderr);
+      const std::string skipped =
+          stats.num_skipped > 0 ? fmt::format(", {} broken records skipped", stats.num_skipped)
+                                : "";
+      std::puts(fmt::format("prepared {} samples, {} tokens, {} learnt, {} cut{}, in {}/{}",
+                            stats.num_samples, stats.num_tokens, stats.num_labels, stats.num_cut,
+                            skipped, config.data.prepared_dir,
+                            data.train->fingerprint().substr(0, 16))
+                    .c_str());
     }
     return 0;
   }

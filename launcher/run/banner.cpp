@@ -1,6 +1,16 @@
 #include "launcher/run/banner.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include <sys/ioctl.h>
+
 #include "core/units.hpp"
+#include "data/printable.hpp"
+#include "data/sample_view.hpp"
 
 namespace lora_dist {
 namespace {
@@ -26,6 +36,31 @@ std::string what_travels(const BannerFacts& facts) {
                      bytes_text(facts.plan.gather_bytes_inter_node_per_step));
 }
 
+constexpr size_t kLabelColumns = 13;
+
+std::string labelled(const char* label, const std::string& value) {
+  return fmt::format("  {:<10} {}\n", label, value);
+}
+
+/// "alpaca: a.jsonl, b.csv; dialogue: talk.txt", the names as they stand below `path`.
+std::string files_line(const std::string& path, const SourceFiles& sources) {
+  constexpr size_t kShown = 4;
+  std::map<std::string, std::vector<std::string>> names;  // [format]
+  for (size_t i = 0; i < sources.paths.size(); ++i) {
+    const std::filesystem::path file(sources.paths[i]);
+    const auto name = sources.paths[i] == path ? file.filename() : file.lexically_relative(path);
+    names[sources.formats[i]].push_back(printable(name.string(), /*max_bytes=*/128));
+  }
+  std::vector<std::string> parts;
+  for (auto& [format, files] : names) {
+    const size_t more = files.size() - std::min(files.size(), kShown);
+    files.resize(files.size() - more);
+    parts.push_back(fmt::format("{}: {}{}", format, fmt::join(files, ", "),
+                                more > 0 ? fmt::format(" and {} more", more) : ""));
+  }
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
 std::string data_line(const BannerFacts& facts) {
   std::string line = fmt::format(
       "{}: {} samples, {} tokens, {} learnt, longest {}", facts.data_path, facts.num_train_samples,
@@ -44,13 +79,29 @@ std::string data_line(const BannerFacts& facts) {
 
 }  // namespace
 
+size_t terminal_columns() {
+  winsize size{};
+  constexpr size_t kUsual = 80, kNarrowest = 40;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsual;
+  return std::max<size_t>(size.ws_col, kNarrowest);
+}
+
+std::string data_text(const DataFacts& facts) {
+  std::string text = labelled("files", files_line(facts.path, facts.sources));
+  const std::vector<std::string> sample =
+      sample_lines(facts.dataset.read(0), facts.tokenizer,
+                   facts.columns - std::min(facts.columns, kLabelColumns + 1));
+  for (size_t i = 0; i < sample.size(); ++i) text += labelled(i == 0 ? "sample 0" : "", sample[i]);
+  return text;
+}
+
 std::string banner_text(const BannerFacts& facts) {
   const double share = 100.0 * static_cast<double>(facts.plan.trainable_parameters) /
                        static_cast<double>(facts.plan.base_parameters);
   const StepsConfig& steps = facts.config.steps;
   std::string text = fmt::format("lora-dist {}\n", LORA_DIST_VERSION);
   const auto line = [&text](const char* label, const std::string& value) {
-    text += fmt::format("  {:<10} {}\n", label, value);
+    text += labelled(label, value);
   };
   line("base", fmt::format("{} ({}, {} layers, {} parameters)", facts.config.model.base_model,
                            facts.spec.model_type, facts.spec.num_layers,
@@ -60,6 +111,7 @@ std::string banner_text(const BannerFacts& facts) {
                    facts.config.adapter.lora_rank, facts.config.adapter.lora_alpha.value_or(0),
                    count_text(facts.plan.trainable_parameters), share));
   line("data", data_line(facts));
+  text += facts.data_details;
   if (!facts.template_name.empty()) line("template", facts.template_name);
   line("batch", batch_arithmetic(facts));
   line("steps",

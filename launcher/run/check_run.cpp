@@ -8,8 +8,10 @@
 #include "core/error.hpp"
 #include "data/dataset.hpp"
 #include "data/exports/adapter_files.hpp"
+#include "data/sample_view.hpp"
 #include "data/sources/source.hpp"
 #include "dist/backends/backend.hpp"
+#include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/ownership.hpp"
 #include "launcher/run/run_data.hpp"
@@ -96,13 +98,13 @@ std::optional<OpenedModel> open_headers(const Config& config, std::vector<Findin
 }
 
 /// Whether the data that `key` names have to be tokenised; false too where they cannot be used.
-bool tokenizes(const Config& config, const char* key, const std::string& path,
+bool tokenizes(const Config& config, const char* key, const std::string& path, DataUse use,
                std::vector<Finding>& findings) {
   bool needed = false;
   if (path.empty()) return needed;
   collect_finding(findings, [&] {
     require_existing(config, key, path, "a file or a folder with data");
-    needed = find_sources(path, config.data.data_format).needs_tokenizer();
+    needed = find_sources(path, config.data.data_format, use).needs_tokenizer();
   });
   return needed;
 }
@@ -136,21 +138,22 @@ FileReport read_through(const std::string& path, const std::string& format,
   return report;
 }
 
-std::string report_on_file(const std::string& file, const SourceFiles& sources,
+std::string report_on_file(const std::string& file, const std::string& format,
                            std::vector<Finding>& broken) {
-  if (sources.format == "hdf5") return fmt::format("#   {}: prepared part\n", file);
-  const FileReport read = read_through(file, sources.format, broken);
-  return fmt::format("#   {}: {}, {} record{}, {} broken\n", file, sources.format, read.num_records,
+  if (format == "hdf5") return fmt::format("#   {}: prepared part\n", file);
+  const FileReport read = read_through(file, format, broken);
+  return fmt::format("#   {}: {}, {} record{}, {} broken\n", file, format, read.num_records,
                      read.num_records == 1 ? "" : "s", read.num_broken);
 }
 
-std::string report_on_tokens(const Config& config, const std::string& path) {
-  const OpenedModel base = open_model(
-      {.base = config.model.base_model,
-       .dtype = "fp32",
-       .device = "cpu",
-       .template_name = config.data.chat_template,
-       .needs_tokenizer = find_sources(path, config.data.data_format).needs_tokenizer()});
+/// Also the first sample, with what is learnt of it.
+std::string report_on_tokens(const Config& config, const std::string& path,
+                             const SourceFiles& sources) {
+  const OpenedModel base = open_model({.base = config.model.base_model,
+                                       .dtype = "fp32",
+                                       .device = "cpu",
+                                       .template_name = config.data.chat_template,
+                                       .needs_tokenizer = sources.needs_tokenizer()});
   const ScratchFolder scratch("validate");
   const auto alone = make_local_world(1, /*timeout_s=*/60);
   const std::unique_ptr<Dataset> dataset =
@@ -163,10 +166,14 @@ std::string report_on_tokens(const Config& config, const std::string& path) {
                        .vocab_size = base.decoder->spec().vocab_size},
                       base.tokenizer.get(), base.prompt_template.get(), *alone.front());
   const DatasetStats& stats = dataset->stats();
-  return fmt::format(
-      "# {} samples, {} skipped, {} tokens, {} learnt, the longest {}, {} cut at {}\n",
-      stats.num_samples, stats.num_skipped, stats.num_tokens, stats.num_labels, stats.longest,
-      stats.num_cut, config.data.max_seq_length);
+  std::string report =
+      fmt::format("# {} samples, {} skipped, {} tokens, {} learnt, the longest {}, {} cut at {}\n",
+                  stats.num_samples, stats.num_skipped, stats.num_tokens, stats.num_labels,
+                  stats.longest, stats.num_cut, config.data.max_seq_length);
+  for (const std::string& line :
+       sample_lines(dataset->read(0), base.tokenizer.get(), terminal_columns() - 4))
+    report += "#   " + line + "\n";
+  return report;
 }
 
 }  // namespace
@@ -182,10 +189,12 @@ std::vector<Finding> check_run(const Config& config) {
   const bool names_file = !data.metadata_path.empty();
   if (names_file)
     collect([&] { require_existing(config, "train_data_dir", data.train_data_dir, "a folder"); });
-  bool needs_tokenizer = names_file
-                             ? tokenizes(config, "metadata_path", data.metadata_path, findings)
-                             : tokenizes(config, "train_data_dir", data.train_data_dir, findings);
-  needs_tokenizer |= tokenizes(config, "val_data_path", data.val_data_path, findings);
+  bool needs_tokenizer =
+      names_file
+          ? tokenizes(config, "metadata_path", data.metadata_path, DataUse::kTraining, findings)
+          : tokenizes(config, "train_data_dir", data.train_data_dir, DataUse::kTraining, findings);
+  needs_tokenizer |=
+      tokenizes(config, "val_data_path", data.val_data_path, DataUse::kEvaluation, findings);
   if (base && needs_tokenizer) check_tokenizer(config, findings);
 
   collect([&] { check_first_adapter(config); });
@@ -202,15 +211,17 @@ std::string report_on_data(const Config& config, std::vector<Finding>& findings)
   std::string report;
   const std::string path = data_path(config.data);
   std::vector<Finding> broken;
+  SourceFiles sources;
   const bool readable = collect_finding(findings, [&] {
-    const SourceFiles sources = find_sources(path, config.data.data_format);
+    sources = find_sources(path, config.data.data_format);
     report += fmt::format("# data {}\n", path);
-    for (const std::string& file : sources.paths) report += report_on_file(file, sources, broken);
+    for (size_t i = 0; i < sources.paths.size(); ++i)
+      report += report_on_file(sources.paths[i], sources.formats[i], broken);
   });
   const bool skips = config.state.data_errors == "skip";
   if (!skips) findings.insert(findings.end(), broken.begin(), broken.end());
   if (readable && (skips || broken.empty()))
-    collect_finding(findings, [&] { report += report_on_tokens(config, path); });
+    collect_finding(findings, [&] { report += report_on_tokens(config, path, sources); });
   return report;
 }
 

@@ -10,9 +10,11 @@ namespace {
 // Not the world size: the order in which held-out losses are added must not depend on it.
 constexpr int64_t kHeldOutSlotsPerStep = 16;
 
-PrepareRequest prepare_request(const Config& config, const std::string& path, int64_t vocab_size) {
+PrepareRequest prepare_request(const Config& config, const std::string& path, DataUse use,
+                               int64_t vocab_size) {
   return {.path = path,
           .format = config.data.data_format,
+          .use = use,
           .max_seq_length = config.data.max_seq_length,
           .train_on_prompt = config.data.train_on_prompt,
           .skip_broken_records = config.state.data_errors == "skip",
@@ -49,11 +51,12 @@ std::string data_path(const DataConfig& config) {
 
 bool data_needs_tokenizer(const DataConfig& config, Communicator& world) {
   const auto answers = on_all_ranks(world, [&] {
-    const auto needed_by = [&](const std::string& path) {
-      return !path.empty() && find_sources(path, config.data_format).needs_tokenizer();
+    const auto needed_by = [&](const std::string& path, DataUse use) {
+      return !path.empty() && find_sources(path, config.data_format, use).needs_tokenizer();
     };
     const bool needed =
-        world.rank() == 0 && (needed_by(data_path(config)) || needed_by(config.val_data_path));
+        world.rank() == 0 && (needed_by(data_path(config), DataUse::kTraining) ||
+                              needed_by(config.val_data_path, DataUse::kEvaluation));
     return std::string(needed ? "yes" : "no");
   });
   return answers.front() == "yes";
@@ -65,9 +68,14 @@ RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokeniz
   RunData data;
   data.path = data_path(config.data);
   data.slots_per_step = slots_per_step(config, world.world_size());
-  PrepareRequest request = prepare_request(config, data.path, vocab_size);
+  PrepareRequest request = prepare_request(config, data.path, DataUse::kTraining, vocab_size);
   request.on_identified = on_identified;
   data.train = prepare_dataset(request, tokenizer, prompt_template, world);
+  on_all_ranks(world, [&] {
+    if (world.rank() == 0)
+      data.sources = find_sources(data.path, config.data.data_format, DataUse::kTraining);
+    return std::string();
+  });
   StreamOptions options{.batch_size = config.steps.batch_size,
                         .slots_per_step = data.slots_per_step,
                         .epochs = config.steps.epochs,
@@ -79,9 +87,9 @@ RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokeniz
                         .rank = world.rank(),
                         .world_size = world.world_size()};
   if (!config.data.val_data_path.empty()) {
-    data.validation =
-        prepare_dataset(prepare_request(config, config.data.val_data_path, vocab_size), tokenizer,
-                        prompt_template, world);
+    data.validation = prepare_dataset(
+        prepare_request(config, config.data.val_data_path, DataUse::kEvaluation, vocab_size),
+        tokenizer, prompt_template, world);
     data.eval_stream = held_out_stream(*data.validation, {}, config, world);
   } else if (config.data.val_size > 0) {
     Split split = split_dataset(*data.train, config.data.val_size, config.steps.seed);

@@ -18,6 +18,7 @@ struct RunData {
       validation;  // validation: val_data_path; null where a split or nothing is held out
   std::unique_ptr<BatchStream> stream, eval_stream;  // eval_stream may be null
   std::string path;                                  // what the user named
+  SourceFiles sources;                               // of `train`; rank 0 only
   int64_t slots_per_step = 1;
 };
 

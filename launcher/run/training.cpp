@@ -401,6 +401,15 @@ class Run {
     return folder;
   }
 
+  std::string data_details() const {
+    if (world_info_.rank != 0) return {};
+    return data_text({.path = data_.path,
+                      .sources = data_.sources,
+                      .dataset = *data_.train,
+                      .tokenizer = base_.tokenizer.get(),
+                      .columns = terminal_columns()});
+  }
+
   std::string banner() const {
     const int64_t held_out = data_.eval_stream ? data_.eval_stream->num_samples() : 0;
     return banner_text({.config = config_,
@@ -408,6 +417,7 @@ class Run {
                         .spec = base_.decoder->spec(),
                         .plan = fit_.plan,
                         .data = data_.train->stats(),
+                        .data_details = data_details(),
                         .data_path = data_.path,
                         .template_name = base_.prompt_template ? base_.prompt_template->name() : "",
                         .dtype = base_.decoder->options().compute == at::kFloat ? "fp32" : "bf16",

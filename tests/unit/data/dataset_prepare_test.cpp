@@ -217,6 +217,36 @@ TEST_F(PrepareDataset, ReadsTheRecordsOfAllFilesInTheOrderOfTheirNames) {
     EXPECT_EQ(tokenizer.decode(dataset->read(sample).ids, true), std::to_string(sample));
 }
 
+TEST_F(PrepareDataset, LosesOneRecordOfAListAndCountsWhatItSaysOfTheOthers) {
+  std::string text = "[\n";
+  for (int i = 0; i < 100; ++i)
+    text += std::string(i == 0 ? "" : ",\n") + R"({"instruction": ")" + (i == 3 ? "a\"b" : "q") +
+            R"(", "output": "a", "weight": 2})";
+  const std::string path = folder.write("train.json", text + "\n]\n");
+  request.skip_broken_records = true;
+  const auto dataset = prepare(path);
+  EXPECT_EQ(dataset->num_samples(), 99);
+  EXPECT_EQ(dataset->stats().num_skipped, 1);
+  const auto manifest = nlohmann::json::parse(read_file(prepared_folder() + "/manifest.json"));
+  EXPECT_EQ(manifest.at("notes").at(0).at("records"), 99);
+  EXPECT_EQ(manifest.at("notes").at(0).at("first"), path + ":2");
+}
+
+TEST_F(PrepareDataset, LearnsNothingOfATurnOfWeightZero) {
+  const auto dataset = prepare(folder.write(
+      "m.jsonl",
+      R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "x", "weight": 0}, {"role": "user", "content": "v"}, {"role": "assistant", "content": "y"}]})"));
+  EXPECT_THAT(dataset->read(0).loss_mask, ElementsAre(0, 0, 0, 0, 0, 1, 1));
+}
+
+TEST_F(PrepareDataset, PutsFilesOfSeveralFormatsIntoOneDataSet) {
+  folder.write("data/a.jsonl", alpaca("q", "a"));
+  folder.write("data/b.txt", "hi\n");
+  folder.write("data/c.jsonl", R"({"input_ids": [4, 5]})");
+  const auto dataset = prepare(folder.file("data"));
+  EXPECT_THAT(dataset->lengths(), ElementsAre(4, 4, 2));
+}
+
 class UsersParts : public PrepareDataset {
  protected:
   std::string write_parts(TokenId largest, const PartAttributes& attributes = {}) {

@@ -11,7 +11,7 @@ void PrintTo(const Message& message, std::ostream* out) {
   *out << message.role << ": " << message.content << " | " << message.input;
 }
 bool operator==(const Message& a, const Message& b) {
-  return a.role == b.role && a.content == b.content && a.input == b.input;
+  return a.role == b.role && a.content == b.content && a.input == b.input && a.learn == b.learn;
 }
 
 namespace {
@@ -19,7 +19,7 @@ namespace {
 using testing::ElementsAre;
 
 std::vector<Record> read_all(const std::string& path, const std::string& format = "auto") {
-  const std::string resolved = find_sources(path, format).format;
+  const std::string resolved = find_sources(path, format).formats.front();
   const auto source = open_source(path, resolved);
   std::vector<Record> records;
   while (auto record = source->next()) records.push_back(std::move(*record));
@@ -40,7 +40,7 @@ TEST(AlpacaSource, ReadsTheResumeRecordOfTheBrief) {
   const std::string path = folder.write(
       "train.jsonl",
       R"({ "instruction": "请根据'自然语言处理研究员'岗位要求,优化以下简历段落", "input": "负责文本分类模型开发,使用BERT进行微调...", "output": "建议具体说明数据规模(如‘在10万条标注语料上’)、评估指标(如‘准确率达92%’),并补充对比实验设计" })");
-  EXPECT_EQ(find_sources(path, "auto").format, "alpaca");
+  EXPECT_EQ(find_sources(path, "auto").formats.front(), "alpaca");
   const std::vector<Record> records = read_all(path);
   ASSERT_EQ(records.size(), 1u);
   EXPECT_THAT(
@@ -147,7 +147,7 @@ TEST(TextSources, ReadRecordsLinesAndWholeDocuments) {
   const std::string plain = folder.write("p.txt",
                                          "\xEF\xBB\xBF"
                                          "first line\r\n\n  second: line\n");
-  EXPECT_EQ(find_sources(plain, "auto").format, "lines");
+  EXPECT_EQ(find_sources(plain, "auto").formats.front(), "lines");
   const auto lines = read_all(plain);
   ASSERT_EQ(lines.size(), 2u);
   EXPECT_EQ(lines[0].text, "first line");
@@ -156,6 +156,173 @@ TEST(TextSources, ReadRecordsLinesAndWholeDocuments) {
   const auto document = read_all(plain, "document");
   ASSERT_EQ(document.size(), 1u);
   EXPECT_EQ(document[0].text, "first line\r\n\n  second: line");
+}
+
+std::vector<std::string> notes_of(const std::string& path) {
+  std::vector<std::string> notes;
+  for (const Record& record : read_all(path))
+    notes.insert(notes.end(), record.notes.begin(), record.notes.end());
+  return notes;
+}
+
+TEST(AlpacaSource, TakesTheSystemTextOfItsRecord) {
+  const TempFolder folder;
+  const auto records = read_all(folder.write(
+      "a.jsonl", R"({"system_prompt": "Be brief.", "question": "q", "response": "r", "id": 7})"));
+  EXPECT_THAT(records.at(0).messages, ElementsAre(Message{"system", "Be brief."},
+                                                  Message{"user", "q"}, Message{"assistant", "r"}));
+  EXPECT_TRUE(records.at(0).notes.empty());
+}
+
+TEST(AlpacaSource, TakesInputAndOutputAloneAsQuestionAndAnswer) {
+  const TempFolder folder;
+  const auto records = read_all(folder.write("a.jsonl", R"({"input": "q", "output": "a"})"));
+  EXPECT_THAT(records.at(0).messages, ElementsAre(Message{"user", "q"}, Message{"assistant", "a"}));
+}
+
+TEST(AlpacaSource, WinsOverATextBesideIt) {
+  const TempFolder folder;
+  const std::string path = folder.write(
+      "a.jsonl", R"({"instruction": "q", "input": "", "output": "a", "text": "### q ### a"})");
+  EXPECT_EQ(find_sources(path, "auto").formats.front(), "alpaca");
+  EXPECT_THAT(notes_of(path),
+              ElementsAre("'text' is left out: 'instruction', 'output' are learnt"));
+  EXPECT_EQ(find_sources(folder.write("t.jsonl", R"({"text": "t", "prompt": "p"})"), "auto")
+                .formats.front(),
+            "text");
+}
+
+TEST(AlpacaSource, SaysWhichSynonymIsUsedAndTakesNoNullForOne) {
+  const TempFolder folder;
+  EXPECT_THAT(
+      notes_of(folder.write("a.jsonl", R"({"instruction": "i", "question": "q", "output": "o"})")),
+      ElementsAre("'question' is left out: 'instruction' is used"));
+  EXPECT_THAT(
+      notes_of(folder.write(
+          "b.jsonl", R"({"instruction": "", "question": "q", "output": "o", "answer": "o"})")),
+      ElementsAre());
+  const auto records = read_all(folder.write(
+      "c.jsonl", R"({"instruction": null, "messages": null, "question": "q", "output": "o"})"));
+  EXPECT_EQ(records.at(0).messages.at(0).content, "q");
+}
+
+TEST(EveryRecord, SaysWhichKeysThatChangeWhatIsLearntAreNotObeyed) {
+  const TempFolder folder;
+  EXPECT_THAT(
+      notes_of(folder.write(
+          "a.jsonl",
+          R"({"instruction": "i", "output": "o", "weight": 0.5, "tools": [{"name": "f"}], "id": 1})"
+          "\n"
+          R"({"instruction": "i", "output": "o", "weight": 1, "tools": [], "label": null})")),
+      ElementsAre("'tools' is left out of the prompt",
+                  "'weight' of a record is not obeyed: all records are learnt alike"));
+}
+
+TEST(EveryRecord, IsRefusedWhereItIsOfAnotherKindOfTraining) {
+  const TempFolder folder;
+  for (const auto& [text, name] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"prompt": "p", "completion": "c", "label": false})", "a judged answer"},
+           {R"({"instruction": "p", "output": "c", "images": ["a.jpg"]})", "'images' beside"}})
+    EXPECT_THAT(error_of(folder.write("a.jsonl", text)), testing::HasSubstr(name));
+  EXPECT_EQ(
+      error_of(folder.write("a.jsonl", R"({"prompt": "p", "completion": "c", "images": []})")),
+      "no error");
+}
+
+TEST(MessagesSource, ObeysTheKeysOfATurnThatSayWhatIsLearnt) {
+  const TempFolder folder;
+  for (const char* key : {R"("weight": 0)", R"("train": false)", R"("loss": false)"}) {
+    const std::string path =
+        folder.write("m.jsonl", std::string(R"({"messages": [{"role": "user", "content": "u"}, )") +
+                                    R"({"role": "assistant", "content": "bad", )" + key +
+                                    R"(}, {"role": "user", "content": "v"}, )"
+                                    R"({"role": "assistant", "content": "good", "weight": 1}]})");
+    const auto records = read_all(path);
+    EXPECT_FALSE(records.at(0).messages.at(1).learn) << key;
+    EXPECT_TRUE(records.at(0).messages.at(3).learn) << key;
+    EXPECT_TRUE(records.at(0).notes.empty());
+  }
+}
+
+TEST(MessagesSource, SaysWhatOfATurnIsNotObeyed) {
+  const TempFolder folder;
+  EXPECT_THAT(
+      notes_of(folder.write(
+          "m.jsonl",
+          R"({"prompt": "u", "text": "x", "messages": [{"role": "user", "content": "u", "train": true}, {"role": "assistant", "content": "a", "weight": 0.5, "thinking": "hm"}]})")),
+      ElementsAre("'train' of a turn that is no answer is not obeyed: answers alone are learnt",
+                  "'thinking' of a turn is left out: the answer is learnt without it",
+                  "'weight' of a turn is neither 0 nor 1: the turn is learnt as with 1",
+                  "'text' is left out: 'messages' is learnt"));
+  EXPECT_THAT(
+      error_of(folder.write(
+          "t.jsonl",
+          R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": null, "tool_calls": [{}]}]})")),
+      testing::HasSubstr("a turn with 'tool_calls'"));
+  EXPECT_THAT(
+      error_of(folder.write(
+          "n.jsonl",
+          R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a", "weight": 0}]})")),
+      testing::HasSubstr("answers all say that they are not learnt"));
+}
+
+TEST(CsvRecords, NameARowWhoseFieldsDoNotFitTheHeader) {
+  const TempFolder folder;
+  const std::string header = "instruction,input,output\n";
+  const std::string path = folder.write("t.csv", header + "What is 2, doubled?,none,4\n");
+  EXPECT_EQ(error_of(path),
+            path +
+                ":2: 4 fields, expected 3 as in the header (instruction, input, output); put "
+                "quotes around a field that holds a separator or a line end");
+  EXPECT_THAT(error_of(folder.write("u.csv", header + "q,a\n")),
+              testing::HasSubstr(":2: 2 fields"));
+  EXPECT_THAT(error_of(folder.write("v.csv", "instruction,output\nWhat is 2, doubled?,4\n")),
+              testing::HasSubstr(":2: 3 fields"));
+  const std::string prose = folder.write("w.csv", header + "q,i,red, green, blue\n");
+  EXPECT_EQ(read_all(prose).at(0).messages.at(1).content, "red, green, blue");
+  EXPECT_THAT(notes_of(prose), ElementsAre(testing::HasSubstr("commas without quotes")));
+}
+
+TEST(CsvRecords, NameColumnsThatStandTwiceAndFieldsThatAreTooLong) {
+  const TempFolder folder;
+  const std::string twice = folder.write("t.csv", "instruction,output,output\na,b,c\n");
+  EXPECT_EQ(error_of(twice), twice + ":1: column 'output' stands twice (2 and 3); rename one");
+  const std::string huge =
+      folder.write("u.csv", "instruction,output\n\"" + std::string(1100 << 10, 'x') + "\",o\n");
+  EXPECT_THAT(error_of(huge),
+              testing::HasSubstr(":2: a field of more than 1 MiB, expected at most"));
+}
+
+TEST(CsvRecords, LoseOneRowToAQuoteThatIsNeverClosed) {
+  const TempFolder folder;
+  const std::string path =
+      folder.write("t.csv", "instruction,output\n\"0\",a\n\"oops,a\n\"2\",\"a\"\n3,a\n");
+  const auto source = open_source(path, "alpaca");
+  std::vector<std::string> questions;
+  while (questions.size() < 100) {
+    try {
+      const auto record = source->next();
+      if (!record) break;
+      questions.push_back(record->messages.at(0).content);
+    } catch (const DataError&) {
+      questions.push_back("-");
+    }
+  }
+  EXPECT_THAT(questions, ElementsAre("0", "-", "2", "3"));
+}
+
+TEST(TsvRecords, AreSeparatedByTabsAndCsvAsItsHeaderIs) {
+  const TempFolder folder;
+  const auto expect_one = [&](const char* name, const std::string& text) {
+    const auto records = read_all(folder.write(name, text));
+    ASSERT_EQ(records.size(), 1u) << text;
+    EXPECT_THAT(records[0].messages,
+                ElementsAre(Message{"user", "q, r"}, Message{"assistant", "a"}));
+  };
+  expect_one("t.tsv", "instruction\toutput\nq, r\ta\n");
+  expect_one("t.csv", "instruction;output\nq, r;a\n");
+  expect_one("u.csv", "\"instruction\", \"output\"\n\"q, r\", \"a\"\n");
+  expect_one("v.csv", ",instruction,output\n0,\"q, r\",a\n");
 }
 
 TEST(CsvRecords, AreReadByTheirHeader) {
