@@ -156,7 +156,8 @@ struct DataConfig {
               {"auto", "alpaca", "messages", "text", "tokenized", "dialogue", "lines", "document"}),
           "how records are written; auto looks at the first ones");
     field("template", chat_template, any_value(),
-          "prompt layout: auto, alpaca, llama2, llama3, chatml or plain");
+          "prompt layout: auto (the base's own chat template, else alpaca), chat_template, alpaca, "
+          "chatml, gemma, llama2, llama3, phi3 or plain");
     field("max_seq_length", max_seq_length, in_range(2, 1 << 24),
           "tokens per sample; longer samples are cut and counted");
     field("packing", packing, any_value(),

@@ -1,6 +1,7 @@
 #include "core/generation.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/philox.hpp"
 
@@ -13,10 +14,13 @@ int64_t sample(const at::Tensor& logits_V, const GenerationOptions& options, uin
       at::softmax(logits_V / options.temperature, 0).sort(/*dim=*/0, /*descending=*/true);
   const PhiloxBlock draw = philox4x32({position, 0, 0, 0}, philox_key(options.seed));
   const float* probabilities = sorted.const_data_ptr<float>();
+  const int64_t most = options.top_k > 0 ? std::min(options.top_k, sorted.numel()) : sorted.numel();
+  double mass = 1;  // with top_k, top_p is a share of what that leaves, as in transformers
+  if (options.top_k > 0) mass = std::accumulate(probabilities, probabilities + most, 0.0);
   // The nucleus: the fewest tokens whose probabilities reach top_p.
   double kept = 0;
   int64_t count = 0;
-  while (count < sorted.numel() && (count == 0 || kept < options.top_p))
+  while (count < most && (count == 0 || kept < options.top_p * mass))
     kept += probabilities[count++];
   double left = philox_uniform(draw[0]) * kept;
   int64_t chosen = 0;

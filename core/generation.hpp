@@ -12,7 +12,8 @@ namespace lora_dist {
 struct GenerationOptions {
   int64_t max_new_tokens = 256;
   double temperature = 0;  // 0: greedy
-  double top_p = 1;        // nucleus; only with temperature > 0
+  double top_p = 1;        // nucleus; this and top_k only with temperature > 0
+  int64_t top_k = 0;       // the most probable tokens that are drawn from; 0: all
   uint64_t seed =
       42;  // a draw is a function of (seed, position): the same call gives the same text
   std::vector<int64_t> stop_ids;  // each of them ends the text

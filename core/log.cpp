@@ -58,7 +58,8 @@ void log_info(const std::string& text) {
 void log_warning(const std::string& text) {
   LogState& log = state();
   const std::lock_guard lock(log.mutex);
-  if (log.rank == 0 && log.warned.insert(text).second) to_terminal("warning: ", text);
+  if (!log.warned.insert(text).second) return;
+  if (log.rank == 0) to_terminal("warning: ", text);
   if (log.file) log.file->warn(text);
 }
 

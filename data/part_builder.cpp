@@ -129,9 +129,11 @@ void PartBuilder::add_record(const Record& record, PartContent& content, PartAtt
     }
     ++counts.num_skipped;
     if (built.num_without_labels++ > 0) continue;
-    built.first_without_labels =
-        fmt::format("{}: {} tokens, no answer left within max_seq_length {}", record.where,
-                    encoded.full_length, request_.max_seq_length);
+    built.first_without_labels = fmt::format(
+        "{}: {} tokens, {}", record.where, encoded.full_length,
+        encoded.full_length > request_.max_seq_length
+            ? fmt::format("no answer left within max_seq_length {}", request_.max_seq_length)
+            : "nothing in it is to be learnt");
   }
 }
 

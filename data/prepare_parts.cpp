@@ -71,6 +71,7 @@ ordered_json made_from(const PrepareRequest& request, const SourceFiles& files,
       {"reading_version", kReadingVersion},
       {"source_sha256", hashes},
       {"tokenizer_sha256", tokenizer != nullptr ? tokenizer->sha256() : ""},
+      {"end_id", tokenizer != nullptr ? tokenizer->end_id() : -1},
       {"template", prompt_template != nullptr ? prompt_template->name() : ""},
       {"template_sha256", prompt_template != nullptr ? prompt_template->sha256() : ""},
       {"max_seq_length", request.max_seq_length},
@@ -120,9 +121,10 @@ class Preparation {
         return std::string();
       });
     } else {
-      Manifest made = parse_manifest(found, path);
-      manifest_.parts = std::move(made.parts);
-      manifest_.notes = std::move(made.notes);
+      Manifest written = parse_manifest(found, path);
+      require_same_origin(written, path);
+      manifest_.parts = std::move(written.parts);
+      manifest_.notes = std::move(written.notes);
       verify_parts();
     }
     for (const std::string& line : manifest_.notes.lines()) log_warning(line);
@@ -200,22 +202,28 @@ class Preparation {
   void require_samples() const {
     const bool none = num_samples_ == 0;
     if (num_without_labels_ > 0 && (!request_.skip_broken_records || none)) {
+      const bool was_cut = first_without_labels_.find("within max_seq_length") != std::string::npos;
       if (none)
         throw DataError(
             {.where = files_.paths.front(),
-             .found = fmt::format("none of {} samples has an answer within max_seq_length {}",
-                                  num_without_labels_, request_.max_seq_length),
+             .found = was_cut
+                          ? fmt::format("none of {} samples has an answer within max_seq_length {}",
+                                        num_without_labels_, request_.max_seq_length)
+                          : fmt::format("none of {} samples has something to learn",
+                                        num_without_labels_),
              .expected = {},
-             .fix = "raise it"});
+             .fix = was_cut ? "raise it" : "mark the answers to be learnt"});
       const size_t colon = first_without_labels_.find(": ");
+      const std::string one = was_cut ? "raise it, shorten the record" : "mend the record";
+      const std::string many = was_cut ? "raise it" : "mend them";
       throw DataError(
           {.where = first_without_labels_.substr(0, colon),
            .found = first_without_labels_.substr(colon + 2),
            .expected = {},
            .fix = num_without_labels_ == 1
-                      ? "raise it, shorten the record, or set data_errors: skip"
-                      : fmt::format("{} samples are like it: raise it, or set data_errors: skip",
-                                    num_without_labels_)});
+                      ? one + ", or set data_errors: skip"
+                      : fmt::format("{} samples are like it: {}, or set data_errors: skip",
+                                    num_without_labels_, many)});
     }
     if (none)
       throw DataError({.where = request_.path,
@@ -224,6 +232,24 @@ class Preparation {
                                                           : "no records",
                        .expected = {},
                        .fix = "check train_data_dir and data_format"});
+  }
+
+  /// A folder is named by its fingerprint; one that was renamed or copied holds other data.
+  void require_same_origin(const Manifest& written, const std::string& path) const {
+    if (written.fingerprint == manifest_.fingerprint) return;
+    std::vector<std::string> differences;
+    for (const auto& [key, value] : manifest_.made_from.items()) {
+      const auto other = written.made_from.find(key);
+      if (other != written.made_from.end() && *other != value)
+        differences.push_back(
+            fmt::format("{} {}, this run has {}", key, other->dump(), value.dump()));
+    }
+    throw DataError({.where = path,
+                     .found = differences.empty()
+                                  ? "prepared from something else"
+                                  : fmt::format("prepared with {}", fmt::join(differences, "; ")),
+                     .expected = {},
+                     .fix = "delete " + folder_ + ", or set another prepared_dir"});
   }
 
   void verify_parts() {
@@ -255,17 +281,37 @@ class Preparation {
   double next_report_s_ = kQuiet_s;
 };
 
-/// A part that a user brings was made elsewhere: its ids are checked here, and the tokenizer where
-/// it names one.
-void require_usable_part(const std::string& path, const PrepareRequest& request,
-                         const Tokenizer* tokenizer) {
+[[noreturn]] void made_otherwise(const std::string& path, const std::string& found,
+                                 const std::string& expected, const std::string& fix) {
+  throw DataError({.where = path, .found = "made with " + found, .expected = expected, .fix = fix});
+}
+
+/// A part that a user brings names what it was made with; the run has to have the same.
+void require_same_origin(const std::string& path, const PartAttributes& made_with,
+                         const PrepareRequest& request, const Tokenizer* tokenizer,
+                         const PromptTemplate* prompt_template) {
+  if (tokenizer != nullptr && !made_with.tokenizer_sha256.empty() &&
+      made_with.tokenizer_sha256 != tokenizer->sha256())
+    made_otherwise(path, "another tokenizer", "that of the base model",
+                   "prepare the data again with this base_model");
+  if (!made_with.template_sha256.empty() && prompt_template != nullptr &&
+      !lays_out_as(*prompt_template, made_with.template_sha256, *tokenizer))
+    made_otherwise(path, "another template",
+                   fmt::format("that of this run, {}", prompt_template->name()),
+                   "set template as it was then, or prepare the data again");
+  if (made_with.max_seq_length > 0 && made_with.max_seq_length != request.max_seq_length)
+    made_otherwise(
+        path, fmt::format("max_seq_length {}", made_with.max_seq_length),
+        fmt::format("{}, that of this run", request.max_seq_length),
+        fmt::format("set max_seq_length: {}, or prepare the data again", made_with.max_seq_length));
+}
+
+/// Its ids are checked too: a file from elsewhere may say anything. False where nothing tells
+/// which tokenizer made it, or there is none to compare with.
+bool require_usable_part(const std::string& path, const PrepareRequest& request,
+                         const Tokenizer* tokenizer, const PromptTemplate* prompt_template) {
   const std::unique_ptr<PartFile> file = PartFile::open(path);
-  const std::string& made_with = file->attributes().tokenizer_sha256;
-  if (tokenizer != nullptr && !made_with.empty() && made_with != tokenizer->sha256())
-    throw DataError({.where = path,
-                     .found = "made with another tokenizer",
-                     .expected = "that of the base model",
-                     .fix = "prepare the data again with this base_model"});
+  require_same_origin(path, file->attributes(), request, tokenizer, prompt_template);
   constexpr uint64_t kTokensAtOnce = uint64_t{1} << 20;
   const uint64_t num_tokens = file->offsets().back();
   for (uint64_t begin = 0; begin < num_tokens; begin += kTokensAtOnce) {
@@ -280,17 +326,27 @@ void require_usable_part(const std::string& path, const PrepareRequest& request,
                        .fix = {}});
     }
   }
+  return tokenizer != nullptr && !file->attributes().tokenizer_sha256.empty();
 }
 
 /// The user's own parts, read where they lie.
 PartsRequest check_user_parts(const PrepareRequest& request, const SourceFiles& files,
                               const std::vector<std::string>& hashes, const Tokenizer* tokenizer,
-                              Communicator& world) {
-  on_all_ranks(world, [&] {
+                              const PromptTemplate* prompt_template, Communicator& world) {
+  const auto unnamed = on_all_ranks(world, [&] {
+    int64_t count = 0;
     for (size_t i = world.rank(); i < files.paths.size(); i += world.world_size())
-      require_usable_part(files.paths[i], request, tokenizer);
-    return std::string();
+      count += !require_usable_part(files.paths[i], request, tokenizer, prompt_template);
+    return std::to_string(count);
   });
+  int64_t num_unnamed = 0;
+  for (const std::string& count : unnamed) num_unnamed += std::stoll(count);
+  if (num_unnamed > 0 && world.rank() == 0)
+    log_warning(fmt::format(
+        "{}: {}; only the ids were checked against the vocabulary", request.path,
+        tokenizer == nullptr ? "the base model has no tokenizer.json to compare with"
+                             : fmt::format("{} of {} parts do not say which tokenizer made them",
+                                           num_unnamed, files.paths.size())));
   const ordered_json made_from = {{"source_sha256", hashes},
                                   {"max_seq_length", request.max_seq_length}};
   const std::string fingerprint = sha256_hex(made_from.dump());
@@ -312,7 +368,8 @@ PartsRequest prepare_parts(const PrepareRequest& request, const Tokenizer* token
                            const PromptTemplate* prompt_template, Communicator& world) {
   const SourceFiles files = find_same_sources(request, world);
   const std::vector<std::string> hashes = hash_files(files, world);
-  if (files.is_prepared()) return check_user_parts(request, files, hashes, tokenizer, world);
+  if (files.is_prepared())
+    return check_user_parts(request, files, hashes, tokenizer, prompt_template, world);
   return Preparation(request, files, hashes, tokenizer, prompt_template, world).run();
 }
 

@@ -78,6 +78,8 @@ Manifest parse_manifest(const std::string& text, const std::string& path) {
     json.at("fingerprint").get_to(manifest.fingerprint);
     for (const auto& part : json.at("parts")) manifest.parts.push_back(part_from_json(part));
     if (json.contains("notes")) manifest.notes.add(json.at("notes"));
+    for (const auto& [key, value] : json.items())
+      if (key != "parts" && key != "fingerprint" && key != "notes") manifest.made_from[key] = value;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(
         {.where = path,

@@ -5,6 +5,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/sha256.hpp"
+#include "data/printable.hpp"
 #include "data/tokenizers/unicode.hpp"
 
 namespace lora_dist {
@@ -59,13 +60,34 @@ void append_chunk(const Chunk& chunk, bool train_on_prompt, const Tokenizer& tok
   }
   result.ids.insert(result.ids.end(), ids.begin(), ids.end());
   result.loss_mask.insert(result.loss_mask.end(), mask.begin(), mask.end());
-  if (!chunk.ends_with_eos || tokenizer.eos_id() < 0) return;
-  result.ids.push_back(tokenizer.eos_id());
+  if (!chunk.ends_with_eos || tokenizer.end_id() < 0) return;
+  result.ids.push_back(tokenizer.end_id());
   result.loss_mask.push_back(chunk.segments.back().learn != Learn::kNever);
 }
 
-std::string spelling(TokenId id, const Tokenizer& tokenizer) {
-  return id < 0 ? std::string() : tokenizer.piece(id);
+bool is_blank(TokenId id, const Tokenizer& tokenizer) {
+  const std::string text = tokenizer.decode({id}, /*skip_special_tokens=*/false);
+  return leading_space(text) == text.size();
+}
+
+/// A text that was laid out before it came here holds its BOS and its EOS already.
+void drop_doubled_ends(Tokens& tokens, const Tokenizer& tokenizer) {
+  const TokenId bos = tokenizer.bos_id(), eos = tokenizer.end_id();
+  std::vector<TokenId>& ids = tokens.ids;
+  const auto erase = [&](size_t at) {
+    ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(at));
+    tokens.loss_mask.erase(tokens.loss_mask.begin() + static_cast<std::ptrdiff_t>(at));
+  };
+  if (bos >= 0) {
+    while (ids.size() > 2 && ids[0] == bos && ids[1] == bos) erase(0);
+    // A BOS inside opens the next conversation; where it is EOS too it closes the one before.
+    for (size_t i = 0; i < ids.size(); ++i)
+      if (ids[i] == bos && (bos != eos || i == 0)) tokens.loss_mask[i] = 0;
+  }
+  if (ids.empty() || ids.back() != eos) return;
+  size_t before = ids.size() - 1;
+  while (before > 0 && is_blank(ids[before - 1], tokenizer)) --before;
+  if (before > 1 && tokenizer.ends_text(ids[before - 1])) erase(ids.size() - 1);
 }
 
 class FamilyTemplate : public PromptTemplate {
@@ -76,25 +98,22 @@ class FamilyTemplate : public PromptTemplate {
 
   Tokens encode_training(const std::vector<Message>& messages, const Tokenizer& tokenizer,
                          bool train_on_prompt) const override {
-    Tokens result;
-    for (const Chunk& chunk : lay_out(messages, /*for_prompt=*/false, tokenizer))
-      append_chunk(chunk, train_on_prompt, tokenizer, result);
-    return result;
+    return encode_chunks(lay_out(messages, /*for_prompt=*/false, tokenizer), train_on_prompt,
+                         tokenizer);
   }
 
   std::vector<TokenId> encode_prompt(const std::vector<Message>& messages,
                                      const Tokenizer& tokenizer) const override {
-    Tokens result;
-    for (const Chunk& chunk : lay_out(messages, /*for_prompt=*/true, tokenizer))
-      append_chunk(chunk, /*train_on_prompt=*/false, tokenizer, result);
-    return std::move(result.ids);
+    return encode_chunks(lay_out(messages, /*for_prompt=*/true, tokenizer),
+                         /*train_on_prompt=*/false, tokenizer)
+        .ids;
   }
 
   std::vector<TokenId> stop_ids(const Tokenizer& tokenizer) const override {
     std::vector<TokenId> ids;
     const TokenId end_of_turn =
         family_.end_of_turn.empty() ? -1 : tokenizer.id_of(family_.end_of_turn);
-    for (const TokenId id : {tokenizer.eos_id(), end_of_turn})
+    for (const TokenId id : {tokenizer.eos_id(), tokenizer.end_id(), end_of_turn})
       if (id >= 0 && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
     return ids;
   }
@@ -119,7 +138,8 @@ class FamilyTemplate : public PromptTemplate {
  private:
   std::vector<Chunk> lay_out(const std::vector<Message>& messages, bool for_prompt,
                              const Tokenizer& tokenizer) const {
-    return family_.layout({.messages = messages,
+    const std::vector<Message> turns = without_typed_ends(messages, stop_ids(tokenizer), tokenizer);
+    return family_.layout({.messages = turns,
                            .for_prompt = for_prompt,
                            .bos = spelling(tokenizer.bos_id(), tokenizer),
                            .eos = spelling(tokenizer.eos_id(), tokenizer)});
@@ -152,12 +172,61 @@ std::unique_ptr<PromptTemplate> make_family_template(TemplateFamily family,
   return std::make_unique<FamilyTemplate>(std::move(family));
 }
 
-Tokens encode_text(const std::string& text, const Tokenizer& tokenizer) {
+Tokens encode_chunks(const std::vector<Chunk>& chunks, bool train_on_prompt,
+                     const Tokenizer& tokenizer) {
   Tokens result;
-  append_chunk(
-      {.segments = {{text, Learn::kAnswer}}, .with_special_tokens = true, .ends_with_eos = true},
-      /*train_on_prompt=*/false, tokenizer, result);
+  for (const Chunk& chunk : chunks) append_chunk(chunk, train_on_prompt, tokenizer, result);
   return result;
+}
+
+Tokens encode_text(const std::string& text, const Tokenizer& tokenizer) {
+  Tokens tokens = encode_chunks(
+      {{.segments = {{text, Learn::kAnswer}}, .with_special_tokens = true, .ends_with_eos = true}},
+      /*train_on_prompt=*/false, tokenizer);
+  drop_doubled_ends(tokens, tokenizer);
+  return tokens;
+}
+
+std::vector<TokenId> encode_raw_prompt(const std::string& text, const Tokenizer& tokenizer) {
+  Tokens tokens = encode_chunks(
+      {{.segments = {{text, Learn::kPrompt}}, .with_special_tokens = true, .ends_with_eos = false}},
+      /*train_on_prompt=*/false, tokenizer);
+  drop_doubled_ends(tokens, tokenizer);
+  return std::move(tokens.ids);
+}
+
+std::string spelling(TokenId id, const Tokenizer& tokenizer) {
+  return id < 0 ? std::string() : tokenizer.piece(id);
+}
+
+bool is_special(TokenId id, const Tokenizer& tokenizer) {
+  if (id == tokenizer.bos_id() || tokenizer.ends_text(id)) return true;
+  return tokenizer.decode({id}, /*skip_special_tokens=*/true).empty() &&
+         !tokenizer.decode({id}, /*skip_special_tokens=*/false).empty();
+}
+
+std::vector<Message> without_typed_ends(const std::vector<Message>& messages,
+                                        const std::vector<TokenId>& end_ids,
+                                        const Tokenizer& tokenizer) {
+  std::vector<Message> turns = messages;
+  const std::string bos = spelling(tokenizer.bos_id(), tokenizer);
+  for (Message& turn : turns) {
+    if (!bos.empty() && turn.content.starts_with(bos)) {
+      turn.content.erase(0, bos.size());
+      log_warning(fmt::format("turns begin with '{}' already; it is not doubled", printable(bos)));
+    }
+    if (turn.role != "assistant") continue;
+    for (const TokenId id : end_ids) {
+      const std::string end = spelling(id, tokenizer);
+      const size_t blank = trailing_space(turn.content);
+      const std::string_view said =
+          std::string_view(turn.content).substr(0, turn.content.size() - blank);
+      if (end.empty() || !said.ends_with(end)) continue;
+      turn.content.resize(said.size() - end.size());
+      log_warning(fmt::format("answers end with '{}' already; it is not doubled", printable(end)));
+    }
+  }
+  return turns;
 }
 
 Dialogue as_dialogue(const LayoutRequest& request) {

@@ -36,6 +36,10 @@ struct Chunk {
   bool ends_with_eos = false;        // the EOS id follows, learnt as the last segment is
 };
 
+/// Ids and mask of chunks, one behind the other.
+Tokens encode_chunks(const std::vector<Chunk>& chunks, bool train_on_prompt,
+                     const Tokenizer& tokenizer);
+
 /// One family's text. `bos` and `eos` are spellings, empty where the tokenizer has none.
 struct LayoutRequest {
   const std::vector<Message>& messages;
@@ -66,6 +70,17 @@ struct Dialogue {
 /// Errors  DataError: not (system,) user, assistant, user, ... ending with an assistant
 /// (for_prompt: with a user).
 Dialogue as_dialogue(const LayoutRequest& request);
+
+/// The turns without an end token that is typed behind an answer, one of `end_ids`, and without a
+/// BOS typed before a turn: the template writes them.
+std::vector<Message> without_typed_ends(const std::vector<Message>& messages,
+                                        const std::vector<TokenId>& end_ids,
+                                        const Tokenizer& tokenizer);
+
+/// How the vocabulary spells a token; empty for -1.
+std::string spelling(TokenId id, const Tokenizer& tokenizer);
+/// Whether decoding without special tokens leaves it out.
+bool is_special(TokenId id, const Tokenizer& tokenizer);
 
 /// Content with `input` on a line behind it.
 std::string full_content(const Message& message);

@@ -47,13 +47,22 @@ class PromptTemplate {
   virtual std::string sha256() const = 0;
 };
 
-/// Ids of a plain text sample: the tokenizer's special tokens around it and EOS behind it. All but
-/// BOS is learnt.
+/// Ids of a plain text sample: the tokenizer's special tokens around it and EOS behind it, each
+/// where the text does not hold it already. All but BOS is learnt.
 Tokens encode_text(const std::string& text, const Tokenizer& tokenizer);
+/// Ids of a text that the model is to go on with: as encode_text, without EOS.
+std::vector<TokenId> encode_raw_prompt(const std::string& text, const Tokenizer& tokenizer);
 
-/// `name` is auto or another line of templates.def. auto recognises the tokenizer's chat template
-/// by its markers; without one, or (with a warning) with one of a family that is not known, it is
-/// alpaca. Errors  ConfigError with the known names.
+/// Whether data that were laid out by the template of this fingerprint have the ids that
+/// `prompt_template` gives: it is that template, or that one is the built-in layout of the base
+/// model's chat template and lays out alike.
+bool lays_out_as(const PromptTemplate& prompt_template, const std::string& sha256,
+                 const Tokenizer& tokenizer);
+
+/// `name` is auto or another line of templates.def. auto executes the tokenizer's chat template; a
+/// template that cannot be executed gives way, with a warning, to the family whose markers it
+/// writes; without one it is alpaca.
+/// Errors  ConfigError with the known names.
 std::unique_ptr<PromptTemplate> make_template(const std::string& name, const Tokenizer& tokenizer);
 
 }  // namespace lora_dist

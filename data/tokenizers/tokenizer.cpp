@@ -22,6 +22,7 @@
 #include "data/tokenizers/tokenizer_config.hpp"
 #include "data/tokenizers/tokenizer_json.hpp"
 #include "data/tokenizers/unicode.hpp"
+#include "data/weights/generation_config.hpp"
 
 namespace lora_dist {
 namespace {
@@ -38,6 +39,7 @@ struct Parts {
   std::unique_ptr<Bpe> model;
   AddedTokens added_tokens;
   TokenId bos = kNoToken, eos = kNoToken, pad = kNoToken;
+  std::vector<TokenId> end_ids;  // the one that ends a text in training first
   std::string chat_template;
   std::string sha256;
 };
@@ -90,6 +92,12 @@ class PipelineTokenizer : public Tokenizer {
   TokenId bos_id() const override { return parts_.bos; }
   TokenId eos_id() const override { return parts_.eos; }
   TokenId pad_id() const override { return parts_.pad; }
+  TokenId end_id() const override {
+    return parts_.end_ids.empty() ? kNoToken : parts_.end_ids.front();
+  }
+  bool ends_text(TokenId id) const override {
+    return std::ranges::find(parts_.end_ids, id) != parts_.end_ids.end();
+  }
 
   TokenId id_of(std::string_view piece) const override {
     const TokenId added = parts_.added_tokens.id_of(piece);
@@ -178,6 +186,22 @@ TokenId resolve(const NamedToken& token, const char* key, const Parts& parts,
   return id;
 }
 
+/// EOS and the ids of generation_config.json that the tokenizer knows; EOS first unless that file
+/// names others only.
+std::vector<TokenId> collect_end_ids(const Parts& parts, const std::string& model_dir) {
+  std::vector<TokenId> ids;
+  const int64_t num_ids = std::max(parts.model->end_id(), parts.added_tokens.end_id());
+  for (const int64_t id : read_eos_ids(model_dir))
+    if (id < num_ids) ids.push_back(static_cast<TokenId>(id));
+  if (parts.eos == kNoToken) return ids;
+  const auto eos = std::ranges::find(ids, parts.eos);
+  if (eos == ids.end())
+    ids.push_back(parts.eos);
+  else
+    std::rotate(ids.begin(), eos, eos + 1);
+  return ids;
+}
+
 std::string hash_files(std::string_view tokenizer_json, const std::vector<std::string>& others) {
   Sha256 hash;
   hash.update(tokenizer_json);
@@ -223,6 +247,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& model_dir) {
   parts.bos = resolve(config.bos, "bos_token", parts, model_dir);
   parts.eos = resolve(config.eos, "eos_token", parts, model_dir);
   parts.pad = resolve(config.pad, "pad_token", parts, model_dir);
+  parts.end_ids = collect_end_ids(parts, model_dir);
   parts.chat_template = config.chat_template;
   parts.sha256 = hash_files(content, config.files);
   return std::make_unique<PipelineTokenizer>(std::move(parts));

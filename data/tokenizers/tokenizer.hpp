@@ -30,6 +30,11 @@ class Tokenizer {
   virtual TokenId bos_id() const = 0;
   virtual TokenId eos_id() const = 0;
   virtual TokenId pad_id() const = 0;
+  /// What ends a text in training: EOS, unless the model's generation_config.json names ids that
+  /// end a text and EOS is not among them; then the first of these.
+  virtual TokenId end_id() const { return eos_id(); }
+  /// Whether `id` is EOS or one of those.
+  virtual bool ends_text(TokenId id) const { return id >= 0 && id == eos_id(); }
   /// -1 where `piece` is not a token.
   virtual TokenId id_of(std::string_view piece) const = 0;
 

@@ -6,10 +6,10 @@
 
 #include "core/tasks/text_generation.hpp"
 #include "data/dataset.hpp"
-#include "data/sources/source.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/run/base_model.hpp"
+#include "launcher/run/run_data.hpp"
 #include "launcher/run/scratch_folder.hpp"
 
 namespace lora_dist {
@@ -36,7 +36,8 @@ class EvaluateCommand final : public Command {
 
   int run() override {
     for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
-    open_.needs_tokenizer = find_sources(data_, format_, DataUse::kEvaluation).needs_tokenizer();
+    open_.needs_tokenizer =
+        needs_tokenizer(find_sources(data_, format_, DataUse::kEvaluation), open_.base);
     const OpenedModel model = open_model(open_);
     const ScratchFolder scratch("evaluate");  // prepared parts live as long as the command
     const auto alone = make_local_world(1, /*timeout_s=*/60);

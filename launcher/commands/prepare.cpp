@@ -32,7 +32,7 @@ class PrepareCommand final : public Command {
     const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     std::unique_ptr<Tokenizer> tokenizer;
     std::unique_ptr<PromptTemplate> prompt_template;
-    if (data_needs_tokenizer(config.data, *communicator)) {
+    if (data_needs_tokenizer(config.data, base, *communicator)) {
       tokenizer = load_tokenizer(base);
       prompt_template = make_template(config.data.chat_template, *tokenizer);
     }

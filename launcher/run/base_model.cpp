@@ -157,6 +157,8 @@ OpenedModel open_model(const OpenRequest& request) {
   }
   if (request.needs_tokenizer) {
     model.tokenizer = load_tokenizer(request.base);
+    model.template_is_fallback =
+        template_name == "auto" && model.tokenizer->chat_template().empty();
     model.prompt_template = make_template(template_name, *model.tokenizer);
   }
   return model;

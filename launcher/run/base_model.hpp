@@ -40,7 +40,8 @@ struct OpenedModel {
   std::vector<std::unique_ptr<Adapter>> adapters;   // attached, in the order given
   std::unique_ptr<Tokenizer> tokenizer;             // null where the folder has none
   std::unique_ptr<PromptTemplate> prompt_template;  // null without a tokenizer
-  std::vector<int64_t> eos_ids;  // that end a text, by generation_config.json or config.json
+  bool template_is_fallback = false;  // auto, and neither an adapter nor the base has one
+  std::vector<int64_t> eos_ids;       // that end a text, by generation_config.json or config.json
 };
 
 struct OpenRequest {

@@ -149,11 +149,12 @@ std::string report_on_file(const std::string& file, const std::string& format,
 /// Also the first sample, with what is learnt of it.
 std::string report_on_tokens(const Config& config, const std::string& path,
                              const SourceFiles& sources) {
-  const OpenedModel base = open_model({.base = config.model.base_model,
-                                       .dtype = "fp32",
-                                       .device = "cpu",
-                                       .template_name = config.data.chat_template,
-                                       .needs_tokenizer = sources.needs_tokenizer()});
+  const OpenedModel base =
+      open_model({.base = config.model.base_model,
+                  .dtype = "fp32",
+                  .device = "cpu",
+                  .template_name = config.data.chat_template,
+                  .needs_tokenizer = needs_tokenizer(sources, config.model.base_model)});
   const ScratchFolder scratch("validate");
   const auto alone = make_local_world(1, /*timeout_s=*/60);
   const std::unique_ptr<Dataset> dataset =

@@ -1,5 +1,7 @@
 #include "launcher/run/run_data.hpp"
 
+#include <filesystem>
+
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "core/plan.hpp"
@@ -49,10 +51,16 @@ std::string data_path(const DataConfig& config) {
   return path;
 }
 
-bool data_needs_tokenizer(const DataConfig& config, Communicator& world) {
+bool needs_tokenizer(const SourceFiles& files, const std::string& base) {
+  if (files.is_prepared())
+    return std::filesystem::exists(std::filesystem::path(base) / "tokenizer.json");
+  return files.needs_tokenizer();
+}
+
+bool data_needs_tokenizer(const DataConfig& config, const std::string& base, Communicator& world) {
   const auto answers = on_all_ranks(world, [&] {
     const auto needed_by = [&](const std::string& path, DataUse use) {
-      return !path.empty() && find_sources(path, config.data_format, use).needs_tokenizer();
+      return !path.empty() && needs_tokenizer(find_sources(path, config.data_format, use), base);
     };
     const bool needed =
         world.rank() == 0 && (needed_by(data_path(config), DataUse::kTraining) ||

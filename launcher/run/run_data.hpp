@@ -35,9 +35,12 @@ RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokeniz
                          const PromptTemplate* prompt_template, Communicator& world,
                          const std::function<void(const std::string&)>& on_identified = {});
 
-/// Whether the data of `config`, as rank 0 sees it, is text that a tokenizer has to read.
+/// Whether the data of `config`, as rank 0 sees it, need the tokenizer of the base model: text that
+/// it has to read, or prepared parts that are compared with it where the folder `base` has one.
 ///
 /// Ranks   collective. Errors  DataError.
-bool data_needs_tokenizer(const DataConfig& config, Communicator& world);
+bool data_needs_tokenizer(const DataConfig& config, const std::string& base, Communicator& world);
+/// The same for the data of one path. Errors  DataError.
+bool needs_tokenizer(const SourceFiles& files, const std::string& base);
 
 }  // namespace lora_dist

@@ -153,7 +153,7 @@ class Run {
     claim_folder();
     choose_sharding();
     base_dir_ = base_dir_of_rank(config_, *communicator_);
-    needs_tokenizer_ = data_needs_tokenizer(config_.data, *communicator_);
+    needs_tokenizer_ = data_needs_tokenizer(config_.data, base_dir_, *communicator_);
     on_all_ranks(*communicator_, [&] {
       open_base();
       fingerprints_ = {{"base", base_fingerprint()}, {"mathematics", mathematics()}};

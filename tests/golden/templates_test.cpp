@@ -1,10 +1,13 @@
 // Do our prompt templates give the ids of transformers' apply_chat_template, and learn the answers
 // only? Cases are written by make_templates.py; their masks come from character offsets, ours from
 // comparing prefixes.
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "data/files.hpp"
 #include "data/templates/template.hpp"
+#include "tests/support/chat_tokenizer.hpp"
 
 namespace lora_dist {
 namespace {
@@ -24,10 +27,16 @@ std::vector<Message> messages_of(const nlohmann::json& entry) {
   return messages;
 }
 
+bool has_layout(const std::string& name) {
+  return std::set<std::string>{"alpaca", "chatml", "gemma", "llama2", "llama3", "phi3", "plain"}
+      .contains(name);
+}
+
 TEST(Templates, GiveTheIdsAndAnswersOfTheFamiliesOwnTemplates) {
   const nlohmann::json file = golden();
   ASSERT_GT(file["cases"].size(), 40u);
   for (const auto& entry : file["cases"]) {
+    if (!has_layout(entry["template"])) continue;
     SCOPED_TRACE(entry["template"].get<std::string>() + " on " +
                  entry["tokenizer"].get<std::string>() + ": " + entry["text"].dump());
     const auto tokenizer = tokenizer_named(entry["tokenizer"]);
@@ -40,6 +49,7 @@ TEST(Templates, GiveTheIdsAndAnswersOfTheFamiliesOwnTemplates) {
 
 TEST(Templates, EndAPromptWithTheHeaderOfTheAnswer) {
   for (const auto& entry : golden()["cases"]) {
+    if (!has_layout(entry["template"])) continue;
     SCOPED_TRACE(entry["template"].get<std::string>() + " on " +
                  entry["tokenizer"].get<std::string>() + ": " + entry["text"].dump());
     const auto tokenizer = tokenizer_named(entry["tokenizer"]);
@@ -63,31 +73,28 @@ TEST(Templates, LearnAllButTheFirstBosWithTrainOnPrompt) {
   }
 }
 
-TEST(Templates, AreRecognisedByTheModelsOwnChatTemplate) {
-  const nlohmann::json chat_templates = golden()["chat_templates"];
-  ASSERT_EQ(chat_templates.size(), 5u);
-  for (const auto& [name, text] : chat_templates.items()) {
-    struct WithTemplate : Tokenizer {
-      std::unique_ptr<Tokenizer> base = tokenizer_named("llama2");
-      std::string chat;
-      std::vector<TokenId> encode(std::string_view t, bool special) const override {
-        return base->encode(t, special);
-      }
-      std::string decode(const std::vector<TokenId>& ids, bool skip) const override {
-        return base->decode(ids, skip);
-      }
-      std::string piece(TokenId id) const override { return base->piece(id); }
-      int64_t vocab_size() const override { return base->vocab_size(); }
-      TokenId bos_id() const override { return base->bos_id(); }
-      TokenId eos_id() const override { return base->eos_id(); }
-      TokenId pad_id() const override { return base->pad_id(); }
-      TokenId id_of(std::string_view p) const override { return base->id_of(p); }
-      const std::string& chat_template() const override { return chat; }
-      const std::string& sha256() const override { return base->sha256(); }
-    } tokenizer;
-    tokenizer.chat = text;
-    EXPECT_EQ(make_template("auto", tokenizer)->name(), name);
+TEST(Templates, AChatTemplateIsExecutedWhateverItsForm) {
+  const nlohmann::json file = golden();
+  int num_executed = 0;
+  for (const auto& entry : file["cases"]) {
+    const std::string name = entry["template"];
+    if (!file["chat_templates"].contains(name)) continue;
+    SCOPED_TRACE(name + " on " + entry["tokenizer"].get<std::string>() + ": " +
+                 entry["text"].dump());
+    const ChatTokenizer tokenizer(tokenizer_named(entry["tokenizer"]),
+                                  file["chat_templates"][name]);
+    const auto prompt_template = make_template("auto", tokenizer);
+    EXPECT_EQ(prompt_template->name(), "chat_template");
+    std::vector<Message> messages = messages_of(entry);
+    const Tokens tokens = prompt_template->encode_training(messages, tokenizer, false);
+    EXPECT_EQ(tokens.ids, entry["ids"].get<std::vector<TokenId>>());
+    EXPECT_EQ(tokens.loss_mask, entry["loss_mask"].get<std::vector<uint8_t>>());
+    messages.pop_back();
+    EXPECT_EQ(prompt_template->encode_prompt(messages, tokenizer),
+              entry["prompt_ids"].get<std::vector<TokenId>>());
+    ++num_executed;
   }
+  EXPECT_GT(num_executed, 80);
 }
 
 }  // namespace

@@ -284,8 +284,35 @@ TEST_F(UsersParts, AreCutToTheLengthOfThisRun) {
 TEST_F(UsersParts, MustFitTheVocabularyAndTheTokenizer) {
   EXPECT_EQ(error_of(write_parts(40000)),
             folder.file("parts/b.h5") + ": /tokens[1] = 40000, the vocabulary has 259");
+}
+
+TEST_F(UsersParts, AreThoseOfTheSameTokenizerTemplateAndLength) {
   EXPECT_THAT(error_of(write_parts(9, {.tokenizer_sha256 = "another"})),
               HasSubstr("a.h5: made with another tokenizer"));
+  EXPECT_THAT(error_of(write_parts(9, {.template_sha256 = "another"})),
+              HasSubstr("a.h5: made with another template"));
+  EXPECT_THAT(error_of(write_parts(9, {.max_seq_length = 7})),
+              HasSubstr("a.h5: made with max_seq_length 7"));
+  EXPECT_EQ(error_of(write_parts(9, {.tokenizer_sha256 = tokenizer.sha256(),
+                                     .template_sha256 = prompt_template.sha256(),
+                                     .max_seq_length = request.max_seq_length})),
+            "no error");
+}
+
+TEST_F(PrepareDataset, AFolderUnderTheNameOfOtherDataIsRefused) {
+  folder.write("data/a.jsonl", alpaca("0", "") + alpaca("1", ""));
+  prepare(folder.file("data"));
+  const std::string first = prepared_folder();
+  request.max_seq_length = 64;
+  prepare(folder.file("data"));
+  std::string second;
+  for (const auto& entry : fs::directory_iterator(folder.file("prepared")))
+    if (entry.path().string() != first) second = entry.path().string();
+  fs::remove_all(second);
+  fs::rename(first, second);
+  EXPECT_THAT(error_of(folder.file("data")),
+              testing::AllOf(HasSubstr("manifest.json: prepared with max_seq_length "),
+                             HasSubstr(", this run has 64")));
 }
 
 TEST(SplitDataset, DrawsTheSameDisjointPartsEveryTime) {

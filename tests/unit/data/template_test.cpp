@@ -83,6 +83,33 @@ TEST_F(LetterTemplates, TextIsLearntButForBos) {
   EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 1, 1, 1));
 }
 
+TEST_F(LetterTemplates, ATextThatHoldsItsBosAndEosIsNotGivenThemTwice) {
+  const Tokens tokens = encode_text("<s>cab</s>", *tokenizer_);
+  EXPECT_THAT(tokens.ids, ElementsAre(1, 'c', 128, 2));
+  EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 1, 1, 1));
+  EXPECT_THAT(encode_text("x</s>\n", *tokenizer_).ids, ElementsAre(1, 'x', 2, '\n'));
+  EXPECT_THAT(encode_raw_prompt("<s>x", *tokenizer_), ElementsAre(1, 'x'));
+}
+
+TEST_F(LetterTemplates, ABosInsideATextIsNotLearnt) {
+  const Tokens tokens = encode_text("x</s><s>y", *tokenizer_);
+  EXPECT_THAT(tokens.ids, ElementsAre(1, 'x', 2, 1, 'y', 2));
+  EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 1, 1, 0, 1, 1));
+}
+
+TEST_F(LetterTemplates, AnEndTokenTypedBehindAnAnswerIsNotDoubled) {
+  const Tokens tokens = train("plain", {{"user", "<s>x"}, {"assistant", "y</s>"}});
+  EXPECT_THAT(tokens.ids, ElementsAre(1, 'x', '\n', 'y', 2));
+  EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 0, 1, 1, 1));
+}
+
+TEST_F(LetterTemplates, GenerationConfigDecidesWhichTokenEndsAText) {
+  folder_.write("generation_config.json", R"({"eos_token_id": [128, 129]})");
+  EXPECT_THAT(encode_text("x", *load_tokenizer(folder_.path())).ids, ElementsAre(1, 'x', 128));
+  folder_.write("generation_config.json", R"({"eos_token_id": [128, 2]})");
+  EXPECT_THAT(encode_text("x", *load_tokenizer(folder_.path())).ids, ElementsAre(1, 'x', 2));
+}
+
 TEST_F(LetterTemplates, StopIdsAreEosAndTheEndOfTurnThatExists) {
   EXPECT_THAT(make_template("alpaca", *tokenizer_)->stop_ids(*tokenizer_), ElementsAre(2));
   EXPECT_THAT(make_template("chatml", *tokenizer_)->stop_ids(*tokenizer_),
@@ -100,7 +127,7 @@ TEST_F(LetterTemplates, AnUnknownNameIsAnsweredWithTheKnownOnes) {
   } catch (const ConfigError& error) {
     EXPECT_STREQ(error.what(),
                  "template: unknown template 'chatlm'; did you mean 'chatml'? known: auto, alpaca, "
-                 "chatml, gemma, llama2, "
+                 "chat_template, chatml, gemma, llama2, "
                  "llama3, phi3, plain");
   }
 }

@@ -18,7 +18,7 @@ class DataOfARun : public testing::Test {
     DataConfig config;
     config.train_data_dir = folder_.write("train.jsonl", train);
     if (!held_out.empty()) config.val_data_path = folder_.write("held_out.jsonl", held_out);
-    return data_needs_tokenizer(config, world_);
+    return data_needs_tokenizer(config, /*base=*/"", world_);
   }
   TempFolder folder_;
   OneRankWorld world_;

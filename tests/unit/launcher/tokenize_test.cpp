@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "data/shards/part_file.hpp"
 #include "tests/support/command_output.hpp"
 #include "tests/support/temp_folder.hpp"
 
@@ -69,6 +70,38 @@ TEST(TokenizeCommand, NamesTheLineOfABrokenConversation) {
         error.what(),
         path + R"(:1: no list of messages, expected [{"role": "user", "content": "..."}, ...])");
   }
+}
+
+TEST(TokenizeCommand, ShowsDataOfEveryFormatAsTrainingSeesThem) {
+  const TempFolder folder;
+  const std::string base = kBases + "llama3";
+  const auto learnt_of = [&](const std::string& path, std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--base", base, "--json", "--template", "llama3", "--file", path});
+    std::vector<int64_t> counts;
+    for (const auto& record : records(tokenize(more)))
+      counts.push_back(std::count(record["loss_mask"].begin(), record["loss_mask"].end(), 1));
+    return counts;
+  };
+  const std::string two =
+      R"([{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}])";
+  const std::vector<int64_t> each = {2, 2};  // the letter and <|eot_id|>
+  EXPECT_EQ(learnt_of(folder.write("list.json", two)), each);
+  EXPECT_EQ(learnt_of(folder.write("table.csv", "instruction,output\na,b\nc,d\n")), each);
+  EXPECT_EQ(learnt_of(folder.write("talk.txt", "Q: a\nA: b\n\nQ: c\nA: d\n")), each);
+  EXPECT_EQ(learnt_of(folder.file("list.json"), {"--count", "1"}).size(), 1u);
+  EXPECT_GT(learnt_of(folder.file("list.json"), {"--train-on-prompt"})[0], 2);
+
+  const auto tokenizer = load_tokenizer(base);
+  PartContent content;
+  content.add({{1, 2, 3}, {0, 1, 1}});
+  write_part(folder.file("part.h5"), {.tokenizer_sha256 = tokenizer->sha256()}, content, 1000);
+  EXPECT_EQ(learnt_of(folder.file("part.h5")), std::vector<int64_t>{2});
+}
+
+TEST(TokenizeCommand, ShowsTokensAsText) {
+  const std::string shown = tokenize({"--base", kBases + "llama3", "--text", "a the\n"});
+  EXPECT_NE(shown.find("learnt \" the\""), std::string::npos) << shown;
+  EXPECT_NE(shown.find("\\n"), std::string::npos) << shown;
 }
 
 TEST(TokenizeCommand, WantsExactlyOneInput) {

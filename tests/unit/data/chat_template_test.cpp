@@ -1,0 +1,168 @@
+// Chat templates executed: what is learnt, what is refused and what is said.
+#include <algorithm>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "data/templates/template.hpp"
+#include "tests/support/chat_tokenizer.hpp"
+#include "tests/support/temp_folder.hpp"
+
+namespace lora_dist {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// Letters are their own ids; <s> 1, </s> 2 and the marks U 3, A 4, E 5 are special.
+class ChatTemplates : public testing::Test {
+ protected:
+  ChatTemplates() {
+    nlohmann::json file = {{"added_tokens", nlohmann::json::array()},
+                           {"model", {{"type", "BPE"}, {"merges", nlohmann::json::array()}}}};
+    const std::vector<std::string> special = {"<s>", "</s>", "<U>", "<A>", "<E>"};
+    for (size_t i = 0; i < special.size(); ++i)
+      file["added_tokens"].push_back(
+          {{"id", i + 1}, {"content", special[i]}, {"normalized", false}, {"special", true}});
+    file["model"]["vocab"]["\n"] = 10;
+    for (char c = ' '; c <= '~'; ++c)
+      file["model"]["vocab"][std::string(1, c)] = static_cast<int>(c);
+    folder_.write("tokenizer.json", file.dump());
+    folder_.write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>"})");
+  }
+
+  ChatTokenizer with(const std::string& chat) { return {load_tokenizer(folder_.path()), chat}; }
+  /// A letter per token (<s> s, </s> e, <U> u, <A> a, <E> E), a dot behind each that is learnt.
+  std::string shown(const Tokens& tokens) {
+    const std::string names = "?seuaE";
+    std::string text;
+    for (size_t i = 0; i < tokens.ids.size(); ++i) {
+      text += tokens.ids[i] < 6 ? names[tokens.ids[i]] : static_cast<char>(tokens.ids[i]);
+      if (tokens.loss_mask[i]) text += '.';
+    }
+    return text;
+  }
+  std::string trained(const std::string& chat, const std::vector<Message>& messages,
+                      bool train_on_prompt = false) {
+    const ChatTokenizer tokenizer = with(chat);
+    return shown(
+        make_template("auto", tokenizer)->encode_training(messages, tokenizer, train_on_prompt));
+  }
+
+  TempFolder folder_;
+};
+
+const std::string kTurns =
+    "{{ bos_token }}{% for m in messages %}{{ '<U>' if m.role == 'user' else '<A>' }}"
+    "{{ m.content | trim }}<E>\n{% endfor %}{% if add_generation_prompt %}<A>{% endif %}";
+
+TEST_F(ChatTemplates, AnswersAndTheirEndTokenAreLearnt) {
+  EXPECT_EQ(
+      trained(kTurns, {{"user", "q"}, {"assistant", " r "}, {"user", "t"}, {"assistant", "v"}}),
+      "suqE\nar.E.\nutE\nav.E.\n");
+  EXPECT_EQ(trained(kTurns, {{"user", "q"}, {"assistant", "r"}}, /*train_on_prompt=*/true),
+            "su.q.E.\n.a.r.E.\n.");
+}
+
+TEST_F(ChatTemplates, AnAnswerLikeItsQuestionIsFoundInItsPlace) {
+  EXPECT_EQ(trained(kTurns, {{"user", "a"}, {"assistant", "a"}, {"user", "a"}, {"assistant", ""}}),
+            "suaE\naa.E.\nuaE\naE.\n");
+}
+
+TEST_F(ChatTemplates, AnAnswerThatIsContextOnlyIsNotLearnt) {
+  EXPECT_EQ(trained(kTurns, {{"user", "q"},
+                             {.role = "assistant", .content = "r", .learn = false},
+                             {"user", "t"},
+                             {"assistant", "v"}}),
+            "suqE\narE\nutE\nav.E.\n");
+}
+
+TEST_F(ChatTemplates, AnEndTokenTypedBehindAnAnswerIsNotDoubled) {
+  EXPECT_EQ(trained(kTurns, {{"user", "<s>q"}, {"assistant", "r<E>\n"}}), "suqE\nar.E.\n");
+}
+
+TEST_F(ChatTemplates, ASystemTextStandsBeforeTheQuestionWhereTheTemplateHasNoTurnForIt) {
+  const std::string strict =
+      "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + kTurns;
+  EXPECT_EQ(trained(strict, {{"system", "y"}, {"user", "q"}, {"assistant", "r"}}),
+            "suy\n\nqE\nar.E.\n");
+}
+
+TEST_F(ChatTemplates, AnEmptyBlockOfThoughtIsNotLearnt) {
+  const std::string chat =
+      "{% for m in messages %}{{ '<U>' if m.role == 'user' else '<A>' }}"
+      "{{ '()' if m.role == 'assistant' and loop.last }}{{ m.content }}<E>{% endfor %}"
+      "{% if add_generation_prompt %}<A>{% endif %}";
+  EXPECT_EQ(trained(chat, {{"user", "q"}, {"assistant", "r"}, {"user", "t"}, {"assistant", "v"}}),
+            "uqEar.E.utEa()v.E.");
+}
+
+TEST_F(ChatTemplates, ASpaceThatThePromptDoesNotEndWithIsLearnt) {
+  const std::string chat =
+      "{% for m in messages %}{{ '[' + m.content + ']' if m.role == 'user' else ' ' + m.content + "
+      "eos_token }}{% endfor %}";
+  EXPECT_EQ(trained(chat, {{"user", "q"}, {"assistant", "r"}}), "[q] .r.e.");
+}
+
+TEST_F(ChatTemplates, WhatTheTemplateLeavesOpenEndsWithEos) {
+  const std::string chat =
+      "{% for m in messages %}{{ ('<U>' if m.role == 'user' else '<A>') + m.content }}{% endfor %}";
+  EXPECT_EQ(trained(chat, {{"user", "q"}, {"assistant", "r"}, {"user", "t"}, {"assistant", "v"}}),
+            "uqar.utav.e.");
+  // The next speaker's mark ends an answer where the model's own files say so.
+  folder_.write("generation_config.json", R"({"eos_token_id": [2, 3]})");
+  EXPECT_EQ(trained(chat, {{"user", "q"}, {"assistant", "r"}, {"user", "t"}, {"assistant", "v"}}),
+            "uqar.u.tav.e.");
+  const ChatTokenizer tokenizer = with(chat);
+  EXPECT_THAT(make_template("auto", tokenizer)->stop_ids(tokenizer), ElementsAre(2, 3));
+}
+
+TEST_F(ChatTemplates, ReasoningThatTheTemplateMovesIsLearntAsItIsRendered) {
+  const std::string chat =
+      "{% for m in messages %}{{ '<U>' if m.role == 'user' else '<A>' }}"
+      "{% if m.role == 'assistant' and '</think>' in m.content and loop.last %}"
+      "{{ '(' + m.content.split('</think>')[0] + ')' }}{% endif %}"
+      "{{ m.content.split('</think>')[-1] }}<E>{% endfor %}"
+      "{% if add_generation_prompt %}<A>{% endif %}";
+  EXPECT_EQ(
+      trained(
+          chat,
+          {{"user", "q"}, {"assistant", "x</think>r"}, {"user", "t"}, {"assistant", "y</think>v"}}),
+      "uqEar.E.utEa(.y.).v.E.");
+}
+
+TEST_F(ChatTemplates, ARecordThatTheTemplateRefusesIsRefusedInItsWords) {
+  const std::string chat =
+      kTurns +
+      "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == "
+      "0) %}{{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}";
+  try {
+    trained(chat, {{"user", "q"}, {"user", "t"}, {"assistant", "r"}});
+    FAIL();
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("refuses them: roles must alternate"));
+  }
+}
+
+TEST_F(ChatTemplates, AFamilyStandsInForATemplateThatCannotBeExecuted) {
+  const ChatTokenizer tokenizer = with("<|im_start|>{% call f() %}{% endcall %}");
+  EXPECT_EQ(make_template("auto", tokenizer)->name(), "chatml");
+  EXPECT_THROW(make_template("chat_template", tokenizer), ModelError);
+  const ChatTokenizer without = with("");
+  EXPECT_THROW(make_template("chat_template", without), ConfigError);
+}
+
+TEST_F(ChatTemplates, DataOfTheBuiltInLayoutAreThoseOfAChatTemplateThatLaysOutAlike) {
+  const std::string chatml =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+      "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+  const ChatTokenizer alike = with(chatml), other = with("{{ bos_token }}" + chatml);
+  const std::string made_with = make_template("chatml", alike)->sha256();
+  EXPECT_TRUE(lays_out_as(*make_template("auto", alike), made_with, alike));
+  EXPECT_FALSE(lays_out_as(*make_template("auto", other), made_with, other));
+  EXPECT_FALSE(lays_out_as(*make_template("auto", alike), "another", alike));
+}
+
+}  // namespace
+}  // namespace lora_dist
