@@ -7,6 +7,15 @@
 namespace lora_dist {
 namespace {
 
+// What a proposal leaves free: the program's own memory differs by less between two processes.
+constexpr int64_t kProposalMargin = int64_t{16} << 20;
+constexpr int64_t kShortestProposed = 64;  // tokens
+constexpr int kMostGpusOfAHost = 8;
+
+int world_size_of(const FitRequest& request) {
+  return static_cast<int>(request.plan.ranks.host_of.size());
+}
+
 PlanRequest with_setting(const FitRequest& request, const Setting& setting) {
   PlanRequest plan = request.plan;
   plan.sharding = setting.sharding;
@@ -14,6 +23,13 @@ PlanRequest with_setting(const FitRequest& request, const Setting& setting) {
   plan.batch_size = std::min(setting.batch_size, request.num_samples);
   // The global batch stays: more micro-batches of fewer samples.
   plan.slots_per_step *= request.steps.batch_size / setting.batch_size;
+  if (setting.num_ranks > 0) {
+    plan.ranks = HostLayout::in_blocks(setting.num_ranks, setting.num_hosts);
+    // Without global_batch_size every rank brings its own micro-batches.
+    if (!request.steps.global_batch_size)
+      plan.slots_per_step = plan.slots_per_step / world_size_of(request) * setting.num_ranks;
+  }
+  if (setting.max_seq_length > 0) plan.tokens = setting.max_seq_length;
   return plan;
 }
 
@@ -68,6 +84,60 @@ std::vector<Setting> proposable_settings(const FitRequest& request) {
   return settings;
 }
 
+/// Twice the ranks and so on, on more hosts where one has no more GPUs.
+std::vector<Setting> settings_of_more_ranks(const FitRequest& request) {
+  const int most_hosts = request.plan.ranks.num_hosts;
+  std::vector<Setting> settings;
+  for (int ranks = 2 * world_size_of(request); ranks <= request.most_ranks; ranks *= 2) {
+    if (request.steps.global_batch_size &&
+        ranks > *request.steps.global_batch_size / request.steps.batch_size)
+      break;
+    const int hosts = std::max(most_hosts, (ranks + kMostGpusOfAHost - 1) / kMostGpusOfAHost);
+    for (const Sharding sharding : shardings_on_gpus("auto", HostLayout::in_blocks(ranks, hosts))) {
+      if (!is_gathered(sharding)) continue;
+      for (const bool again : {false, true})
+        if (again || request.steps.gradient_checkpointing != "true")
+          settings.push_back({sharding, again, request.steps.batch_size, ranks, hosts});
+      settings.push_back({sharding, /*recompute_blocks=*/true, /*batch_size=*/1, ranks, hosts});
+    }
+  }
+  return settings;
+}
+
+/// Half the length and so on of the setting that needs least otherwise.
+std::vector<Setting> settings_of_shorter_samples(const FitRequest& request, Setting least) {
+  std::vector<Setting> settings;
+  for (int64_t length = request.plan.tokens / 2; length >= kShortestProposed; length /= 2) {
+    least.max_seq_length = length;
+    settings.push_back(least);
+  }
+  return settings;
+}
+
+/// "weights 13.5 GiB, activations 0.4 GiB ...", the largest first, for what is held.
+std::string parts_text(const RunPlan& plan) {
+  std::vector<std::pair<int64_t, const char*>> parts = {
+      {plan.memory.weights - plan.mapped_bytes, "weights"},
+      {plan.memory.activations, "activations"},
+      {plan.memory.adapter + plan.memory.optimizer, "adapter and optimizer"},
+      {plan.memory.other, "the program"}};
+  std::sort(parts.rbegin(), parts.rend());
+  std::string text;
+  for (const auto& [bytes, name] : parts)
+    if (bytes > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, gib_text(bytes));
+  return text;
+}
+
+/// What else would make the largest part smaller.
+const char* advice_on(const RunPlan& plan) {
+  const int64_t weights = plan.memory.weights - plan.mapped_bytes;
+  const int64_t learning = plan.memory.adapter + plan.memory.optimizer;
+  if (weights >= std::max(learning, plan.memory.activations))
+    return "give each rank more memory, or a smaller base";
+  return learning >= plan.memory.activations ? "lower lora_rank, or optimizer: adamw8bit"
+                                             : "give each rank more memory";
+}
+
 /// "sharding: hybrid with batch_size: 2, gradient_checkpointing: true".
 std::string keys_text(const FitRequest& request, const Setting& setting) {
   std::string text;
@@ -75,7 +145,11 @@ std::string keys_text(const FitRequest& request, const Setting& setting) {
     const bool second = text.find(" with ") == std::string::npos;
     text += fmt::format("{}{}: {}", text.empty() ? "" : second ? " with " : ", ", key, value);
   }
-  return text;
+  if (setting.num_ranks == 0) return text;
+  const std::string hosts =
+      setting.num_hosts > 1 ? fmt::format(" on {} hosts", setting.num_hosts) : "";
+  return fmt::format("{} ranks{}{}{}", setting.num_ranks, hosts, text.empty() ? "" : " with ",
+                     text);
 }
 
 }  // namespace
@@ -94,12 +168,26 @@ Fit find_fit(const FitRequest& request) {
   Fit least = *std::min_element(open.begin(), open.end(), [](const Fit& a, const Fit& b) {
     return a.plan.held_bytes() < b.plan.held_bytes();
   });
-  for (const Setting& setting : proposable_settings(request)) {
-    RunPlan plan = plan_run(with_setting(request, setting));
-    if (!fits(request, plan)) continue;
-    least.proposal = {setting, std::move(plan)};
-    break;
-  }
+  Setting leanest = least.setting;
+  least.least = least.plan;
+  const auto propose_first_of = [&](const std::vector<Setting>& settings) {
+    for (const Setting& setting : settings) {
+      RunPlan plan = plan_run(with_setting(request, setting));
+      if (plan.held_bytes() + kProposalMargin <= request.available_bytes) {
+        least.proposal = {setting, std::move(plan)};
+        return true;
+      }
+      if (setting.num_ranks == 0 && plan.held_bytes() < least.least->held_bytes()) {
+        leanest = setting;
+        least.least = std::move(plan);
+      }
+    }
+    return false;
+  };
+  const bool found = propose_first_of(proposable_settings(request)) ||
+                     propose_first_of(settings_of_more_ranks(request)) ||
+                     propose_first_of(settings_of_shorter_samples(request, leanest));
+  if (found) least.least.reset();
   return least;
 }
 
@@ -119,6 +207,8 @@ std::vector<std::pair<std::string, std::string>> changed_keys(const FitRequest& 
   }
   if (setting.recompute_blocks && steps.gradient_checkpointing != "true")
     keys.emplace_back("gradient_checkpointing", "true");
+  if (setting.max_seq_length > 0)
+    keys.emplace_back("max_seq_length", fmt::format("{}", setting.max_seq_length));
   return keys;
 }
 
@@ -134,9 +224,12 @@ Fault memory_fault(const FitRequest& request, const Fit& fit, const std::string&
     fault.fix = fmt::format("{} would need {}", keys_text(request, fit.proposal->setting),
                             gib_text(fit.proposal->plan.held_bytes()));
   } else {
-    fault.fix =
-        "no batch_size or sharding makes it fit: lower max_seq_length, or give each rank "
-        "more memory";
+    const RunPlan& least = fit.least.value_or(fit.plan);
+    fault.fix = fmt::format(
+        "no batch_size, sharding or max_seq_length makes it fit: the least is {} ({}), so {} are "
+        "missing; {}",
+        gib_text(least.held_bytes()), parts_text(least),
+        gib_text(least.held_bytes() - request.available_bytes), advice_on(least));
   }
   return fault;
 }

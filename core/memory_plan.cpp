@@ -13,10 +13,7 @@ namespace lora_dist {
 namespace {
 
 // Of the freed activations, as seen in runs of bench/plan_memory.py: small blocks stay in between.
-constexpr double kLargestHole = 0.9;
-// In kProgramBytes, of a CPU's fp32 products: the difference to runs in bf16, where MKL packs
-// nothing.
-constexpr int64_t kLibraryBuffers = int64_t{20} << 20;
+constexpr double kUsableHoles = 0.9;
 // Of a GPU. FlashAttention's backward has as many partial sums as fill them: 132 on H100 and H200.
 constexpr int64_t kMultiprocessors = 132;
 
@@ -42,14 +39,20 @@ class MicroBatch {
     return request_.records_blocks ? all + beside_recorded_blocks() : all;
   }
 
-  /// What the heap has free when the gradient is complete.
-  double freed_before_reduction() const {
-    return request_.records_blocks ? 0 : static_cast<double>(peak() - chunk_bytes());
+  /// What the heap has free between two steps.
+  int64_t freed_behind_a_step() const {
+    return static_cast<int64_t>(kUsableHoles * static_cast<double>(peak() - chunk_bytes()));
   }
 
  private:
   int64_t activation(int64_t width) const { return rows_ * width * request_.compute_bytes; }
-  int64_t low_rank() const { return 2 * activation(request_.largest_rank); }
+  /// Of the layers that read one input and whose ranks are `ranks` together: x A^T and its
+  /// gradient, and three of one layer's, for a product, a scaled and a transposed copy. Dropouts
+  /// make each layer's input its own.
+  int64_t low_rank(int64_t ranks) const {
+    const int64_t one = std::min(ranks, request_.ranks.largest);
+    return activation(2 * (request_.drops_inputs ? one : ranks) + 3 * one);
+  }
   /// x and y of a product in the number format that is multiplied, where it is another one.
   int64_t converted(int64_t bytes) const {
     if (request_.product_bytes == request_.compute_bytes) return 0;
@@ -73,14 +76,18 @@ class MicroBatch {
   }
 
   // The gated product and what follows from it.
-  int64_t block_forward() const { return f_ + d_ + dropped(f_) + low_rank() + converted(f_ + d_); }
+  int64_t block_forward() const {
+    return f_ + d_ + dropped(f_) + activation(request_.ranks.down) + converted(f_ + d_);
+  }
 
   // down_proj's input made again, its gradient, then the gradients of gate and up in their place.
   int64_t block_backward() const {
-    const int64_t mlp = 2 * f_ + dropped(f_) + converted(f_ + d_);
-    const int64_t norm = 2 * d_ + dropped(d_);
-    const int64_t attention = 2 * q_ + 2 * kv_ + std::max(norm, flash_backward());
-    return d_ + std::max(mlp, attention) + low_rank();
+    const RanksOfGroups& ranks = request_.ranks;
+    const int64_t down = 2 * f_ + dropped(f_) + converted(f_ + d_) + low_rank(ranks.down);
+    const int64_t gate_up = f_ + 2 * d_ + dropped(d_) + low_rank(ranks.gate_up);
+    const int64_t qkv = 2 * d_ + dropped(d_) + low_rank(ranks.qkv);
+    const int64_t attention = 2 * q_ + 2 * kv_ + std::max(qkv, flash_backward());
+    return d_ + std::max({down, gate_up, attention});
   }
 
   // What FlashAttention takes on a GPU beside its results: sums over the queries of a row of 128
@@ -132,17 +139,26 @@ int64_t largest_piece(const MemoryRequest& request, const MostElements& most_ele
   return largest * request.product_bytes;
 }
 
+/// What MKL keeps for fp32 products beyond those of a rehearsal, as seen in runs of
+/// bench/plan_memory.py: rows of x, packed some columns deep.
+int64_t library_buffers(const MemoryRequest& request) {
+  constexpr int64_t kMostRows = 2048, kBytesPerRow = 4096;
+  return std::min(request.batch_size * request.tokens, kMostRows) * kBytesPerRow;
+}
+
 /// What products take beside the program: pieces of weights that are converted, and packed for bf16
 /// products on a CPU, which do without the library's buffers.
 int64_t beside_products(const MemoryRequest& request) {
   const bool converts = request.stored_bytes != request.product_bytes;
   if (request.on_gpu || request.product_bytes != 2) {
-    if (!converts) return 0;
-    return largest_piece(request,
-                         [](int64_t columns) { return ops::most_piece_rows(columns) * columns; });
+    const int64_t buffers = request.on_gpu ? 0 : library_buffers(request);
+    if (!converts) return buffers;
+    return buffers + largest_piece(request, [](int64_t columns) {
+             return ops::most_piece_rows(columns) * columns;
+           });
   }
   const int64_t packed = ops::bf16::most_shared(request.batch_size * request.tokens);
-  return largest_piece(request, [&](int64_t) { return packed; }) - kLibraryBuffers +
+  return largest_piece(request, [&](int64_t) { return packed; }) +
          (converts ? largest_piece(request, [](int64_t) { return ops::bf16::kMostPacked; }) : 0);
 }
 
@@ -152,6 +168,15 @@ int64_t elements_under_way(const MemoryRequest& request) {
   const int64_t num_blocks = request.spec.num_layers - request.lowest_adapted_layer;
   const int64_t of_block = request.trainable_parameters / std::max<int64_t>(1, num_blocks);
   return std::min(request.trainable_parameters, 5 * std::max(kBucketElements, of_block));
+}
+
+/// The best adapter so far; and of what is written to files, a checkpoint or the export, as much as
+/// finds no place where a step's activations were.
+int64_t copies_on_the_host(const MemoryRequest& request, const MicroBatch& micro_batch) {
+  const int64_t p = request.trainable_parameters;
+  const int64_t written = (request.saves_checkpoints ? 4 + request.moment_bytes : 4) * p;
+  return (request.keeps_best ? 4 * p : 0) +
+         std::max<int64_t>(0, written - micro_batch.freed_behind_a_step());
 }
 
 }  // namespace
@@ -164,16 +189,12 @@ MemoryPlan plan_memory(const MemoryRequest& request) {
   MemoryPlan plan;
   plan.weights = request.base_file_bytes;
   plan.adapter = 4 * p * (1 + num_sums);
-  // The last sum begins when the activations have gone, in their place if it fits there in one
-  // piece.
-  if (4.0 * static_cast<double>(p) > kLargestHole * micro_batch.freed_before_reduction())
-    plan.adapter += 4 * p;
   plan.adapter += request.compute_bytes * p;  // what products read
   if (request.world_size > 1) plan.adapter += 4 * (p + elements_under_way(request));
-  if (request.saves_checkpoints) plan.adapter += (4 + request.moment_bytes) * p;
+  if (!request.on_gpu) plan.adapter += copies_on_the_host(request, micro_batch);
   plan.optimizer = request.moment_bytes * p;
   plan.activations = micro_batch.peak();
-  plan.other = kProgramBytes + beside_products(request);
+  plan.other = request.program_bytes + beside_products(request);
   return plan;
 }
 

@@ -1,6 +1,7 @@
 #include "core/plan.hpp"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "core/adapters/adapter.hpp"
@@ -20,15 +21,18 @@ int64_t product_of(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
+int64_t rank_of(const AdapterConfig& adapter, const std::string& target) {
+  return static_cast<int64_t>(
+      pattern_value(adapter.rank_pattern, target, static_cast<double>(adapter.lora_rank)));
+}
+
 int64_t adapter_parameters(const PlanRequest& request, const std::vector<WeightRow>& rows) {
   int64_t total = 0;
   for (const std::string& target : request.targets) {
     const auto row = std::find_if(rows.begin(), rows.end(),
                                   [&](const WeightRow& r) { return r.name == target + ".weight"; });
     LD_CHECK(row != rows.end(), "a target without a weight: " + target);
-    const auto rank = static_cast<int64_t>(pattern_value(
-        request.adapter.rank_pattern, target, static_cast<double>(request.adapter.lora_rank)));
-    total += rank * (row->shape[0] + row->shape[1]);
+    total += rank_of(request.adapter, target) * (row->shape[0] + row->shape[1]);
   }
   return total;
 }
@@ -43,10 +47,29 @@ int64_t lowest_adapted_layer(const PlanRequest& request) {
   return lowest;
 }
 
-int64_t largest_rank(const AdapterConfig& adapter) {
-  auto largest = static_cast<double>(adapter.lora_rank);
-  for (const auto& [pattern, rank] : adapter.rank_pattern) largest = std::max(largest, rank);
-  return static_cast<int64_t>(largest);
+RanksOfGroups ranks_of_groups(const PlanRequest& request) {
+  RanksOfGroups most;
+  std::map<std::string, RanksOfGroups> layers;  // by path, "model.layers.0"
+  for (const std::string& target : request.targets) {
+    const size_t part = target.rfind('.'), half = target.rfind('.', part - 1);
+    const std::string name = target.substr(part + 1);
+    RanksOfGroups& layer = layers[target.substr(0, half)];
+    const int64_t rank = rank_of(request.adapter, target);
+    int64_t& sum = name == "o_proj"      ? layer.output
+                   : name == "down_proj" ? layer.down
+                   : name == "gate_proj" || name == "up_proj" || name == "gate_up_proj"
+                       ? layer.gate_up
+                       : layer.qkv;
+    sum += rank;
+    most.largest = std::max(most.largest, rank);
+  }
+  for (const auto& [path, layer] : layers) {
+    most.qkv = std::max(most.qkv, layer.qkv);
+    most.output = std::max(most.output, layer.output);
+    most.gate_up = std::max(most.gate_up, layer.gate_up);
+    most.down = std::max(most.down, layer.down);
+  }
+  return most;
 }
 
 // Of mapped files only touched pages are resident: of an embedding that is not the head, few rows.
@@ -60,13 +83,21 @@ int64_t resident_base_bytes(const PlanRequest& request) {
   return bytes;
 }
 
+// What ranks that have met hold for it: MPI or gloo, the shared memory of a host. As seen in runs.
+constexpr int64_t kExchangeBytes = int64_t{9} << 20;
+
+int64_t program_bytes(const PlanRequest& request) {
+  if (request.on_gpu) return kGpuContextBytes;
+  return request.program_bytes + (world_size_of(request) > 1 ? kExchangeBytes : 0);
+}
+
 MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_parameters) {
   const auto world_size = static_cast<int64_t>(world_size_of(request));
   return {
       .spec = request.spec,
       .trainable_parameters = trainable_parameters,
       .lowest_adapted_layer = lowest_adapted_layer(request),
-      .largest_rank = largest_rank(request.adapter),
+      .ranks = ranks_of_groups(request),
       .drops_inputs = request.adapter.lora_dropout > 0,
       .batch_size = request.batch_size,
       .tokens = request.tokens,
@@ -76,9 +107,11 @@ MemoryRequest memory_request(const PlanRequest& request, int64_t trainable_param
       .product_bytes = request.product_bytes,
       .stored_bytes = request.stored_bytes,
       .base_file_bytes = resident_base_bytes(request),
+      .program_bytes = program_bytes(request),
       .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,
       .recompute_blocks = request.recompute_blocks,
       .saves_checkpoints = request.saves_checkpoints,
+      .keeps_best = request.keeps_best,
       .on_gpu = request.on_gpu,
       .deterministic = request.deterministic,
       .records_blocks = request.cuda_graphs && request.on_gpu && !is_gathered(request.sharding)};
@@ -194,7 +227,6 @@ RunPlan plan_run(const PlanRequest& request) {
   plan.work = step_work(request, plan.trainable_parameters);
 
   plan.memory = plan_memory(memory_request(request, plan.trainable_parameters));
-  if (request.on_gpu) plan.memory.other += kGpuContextBytes - kProgramBytes;
   if (request.sharding == Sharding::shared) plan.mapped_bytes = plan.memory.weights;
   GatherCosts gather;
   if (is_gathered(request.sharding)) {

@@ -18,7 +18,7 @@
 
 namespace lora_dist {
 
-/// On a GPU, in place of the program's own memory: the context and the libraries' kernels. Between
+/// On a GPU, in place of the program's memory: the context and the libraries' kernels. Between
 /// 0.5 and 1 GiB; assumed.
 inline constexpr int64_t kGpuContextBytes = int64_t{768} << 20;
 
@@ -34,6 +34,10 @@ struct PlanRequest {
   const WeightSource& base;  // names, dtypes and shapes; nothing is read
   bool recompute_blocks = false;
   bool saves_checkpoints = true;
+  bool keeps_best = false;  // load_best_model_at_end
+  // Of the program itself, in the memory of a host: launcher/run/memory measures it. On a GPU
+  // kGpuContextBytes stands in its place.
+  int64_t program_bytes = 0;
   HostLayout ranks = HostLayout::in_blocks(/*world_size=*/1, /*num_hosts=*/1);
   int64_t slots_per_step = 1;  // of all ranks
   bool deterministic = true;

@@ -54,12 +54,8 @@ at::Tensor TrainableParams::take_gradient() {
 }
 
 void TrainableParams::lend_gradient() {
-  if (gradient_stays_) {
-    is_lent_ = true;
-    gradient_end_ = 0;
-  } else {
-    take_gradient();
-  }
+  is_lent_ = true;
+  gradient_end_ = 0;
 }
 
 void TrainableParams::take_back_gradient() {

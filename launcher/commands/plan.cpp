@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 
 #include "core/adapters/adapter.hpp"
@@ -18,9 +19,13 @@
 #include "launcher/run/memory.hpp"
 #include "launcher/run/plan_report.hpp"
 #include "launcher/run/plan_request.hpp"
+#include "launcher/threads.hpp"
 
 namespace lora_dist {
 namespace {
+
+// Whoever asks for one GPU has no use for hundreds.
+constexpr int kMostProposedRanks = 64;
 
 // The module paths of a spec's linear layers, from its table of weights.
 std::vector<std::string> linear_modules(const DecoderSpec& spec) {
@@ -71,9 +76,16 @@ class PlanCommand final : public Command {
                          .expected = {},
                          .fix = "give the memory of one GPU in GiB: --memory 80"});
     const std::string& base = config.model.base_model;
+    // As a run does, so that what is measured here is what it holds.
+    keep_freed_memory();
+    at::set_num_threads(
+        choose_threads({.world_size = num_ranks_, .local_world_size = ranks_of_host()},
+                       config.distribution.threads_per_rank));
+    const int64_t program_bytes =
+        program_bytes_of(base, config.model.dtype, gpu_ ? at::kCUDA : at::kCPU);
     const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     const std::unique_ptr<WeightSource> files = open_base_weights(base);
-    const FitRequest request = fit_request(config, spec, *files);
+    const FitRequest request = fit_request(config, spec, *files, program_bytes);
     const Fit fit = find_fit(request);
     const PlanReport report{.config = config,
                             .request = request,
@@ -93,15 +105,15 @@ class PlanCommand final : public Command {
   }
 
  private:
-  FitRequest fit_request(const Config& config, const DecoderSpec& spec,
-                         const WeightSource& files) const {
-    FitRequest request{
-        .plan = plan_request(config, spec, files,
-                             match_targets(linear_modules(spec), config.adapter.target_modules,
-                                           config.adapter.exclude_modules, spec.model_type),
-                             config.data.max_seq_length, gpu_ ? at::kCUDA : at::kCPU),
-        .steps = config.steps,
-        .shardings = {}};
+  FitRequest fit_request(const Config& config, const DecoderSpec& spec, const WeightSource& files,
+                         int64_t program_bytes) const {
+    FitRequest request{.plan = plan_request(
+                           config, spec, files,
+                           match_targets(linear_modules(spec), config.adapter.target_modules,
+                                         config.adapter.exclude_modules, spec.model_type),
+                           config.data.max_seq_length, gpu_ ? at::kCUDA : at::kCPU, program_bytes),
+                       .steps = config.steps,
+                       .shardings = {}};
     HostLayout& ranks = request.plan.ranks;
     ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_));
     request.plan.slots_per_step = slots_per_step(config, num_ranks_);
@@ -109,11 +121,16 @@ class PlanCommand final : public Command {
     request.shardings = gpu_ ? shardings_on_gpus(asked, ranks)
                              : std::vector<Sharding>{resolve_sharding(asked, gpu_, ranks)};
     request.more_shardings = shardings_that_hold_less(request.shardings.back(), gpu_, ranks);
-    const int ranks_of_host = (num_ranks_ + ranks.num_hosts - 1) / ranks.num_hosts;
+    if (gpu_) request.most_ranks = kMostProposedRanks;
     request.available_bytes = memory_gib_ > 0
                                   ? static_cast<int64_t>(memory_gib_ * double{int64_t{1} << 30})
-                                  : available_memory_bytes(ranks_of_host);
+                                  : available_memory_bytes(ranks_of_host());
     return request;
+  }
+
+  int ranks_of_host() const {
+    const int hosts = std::min(num_hosts_, num_ranks_);
+    return (num_ranks_ + hosts - 1) / hosts;
   }
 
   // 0 where neither max_steps nor the number of samples says it.

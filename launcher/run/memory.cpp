@@ -144,6 +144,15 @@ int64_t available_memory_bytes(c10::Device device, int local_world_size) {
   return static_cast<int64_t>(free) / ranks_of_device + kGpuContextBytes;
 }
 
+int64_t resident_bytes(const MemoryFiles& files) {
+  int64_t kilobytes = 0;
+  for (const char* kind : {"RssAnon:", "RssFile:", "RssShmem:"})
+    kilobytes += number_of(files.proc + "/self/status", kind, 0);
+  return kilobytes * 1024;
+}
+
+void give_back_freed_memory() { malloc_trim(/*pad=*/0); }
+
 void keep_freed_memory() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());

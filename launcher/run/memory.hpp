@@ -23,6 +23,12 @@ int64_t available_memory_bytes(int local_world_size, const MemoryFiles& files = 
 /// host.
 int64_t available_memory_bytes(c10::Device device, int local_world_size);
 
+/// What this process holds: its own memory and the pages of files that it has mapped and touched.
+int64_t resident_bytes(const MemoryFiles& files = {});
+
+/// What is freed now goes back to the system, also after keep_freed_memory().
+void give_back_freed_memory();
+
 /// From now on freed memory stays with this process and is used again: without this every large
 /// activation is a new mapping whose pages the kernel clears, step after step.
 void keep_freed_memory();

@@ -18,6 +18,16 @@ std::string seconds_text(double seconds) {
   return seconds < 1 ? fmt::format("{:.3g} ms", 1e3 * seconds) : fmt::format("{:.3g} s", seconds);
 }
 
+/// Of adapter_model.safetensors, its header left out.
+int64_t adapter_file_bytes(const PlanReport& report) {
+  const int64_t of_a_value = report.config.state.save_dtype == "fp32" ? 4 : 2;
+  return of_a_value * report.fit.plan.trainable_parameters;
+}
+
+int64_t checkpoint_bytes(const RunPlan& plan) {
+  return 4 * plan.trainable_parameters + plan.memory.optimizer;
+}
+
 /// Label and value in two columns.
 class Lines {
  public:
@@ -108,6 +118,10 @@ nlohmann::ordered_json fit_json(const PlanReport& report) {
   for (const auto& [key, value] : changed_keys(report.request, fit.proposal->setting))
     keys[key] = value;
   result["proposal"] = {{"keys", keys}, {"needed_bytes", fit.proposal->plan.held_bytes()}};
+  if (fit.proposal->setting.num_ranks > 0) {
+    result["proposal"]["ranks"] = fit.proposal->setting.num_ranks;
+    result["proposal"]["nodes"] = fit.proposal->setting.num_hosts;
+  }
   return result;
 }
 
@@ -134,9 +148,13 @@ std::string plan_text(const PlanReport& report) {
   Lines lines;
   lines.add("base", fmt::format("{} parameters, {} on disk", count_text(plan.base_parameters),
                                 bytes_text(stored_bytes(request.base))));
-  lines.add("adapter", fmt::format("{} trainable parameters ({:.3f} %), {} as fp32 file",
+  const StateConfig& state = report.config.state;
+  lines.add("adapter", fmt::format("{} trainable parameters ({:.3f} %), {} as {} file",
                                    count_text(plan.trainable_parameters), share,
-                                   bytes_text(4 * plan.trainable_parameters)));
+                                   bytes_text(adapter_file_bytes(report)), state.save_dtype));
+  if (state.save_steps > 0)
+    lines.add("checkpoint", fmt::format("{} each, adapter in fp32 and optimizer",
+                                        bytes_text(checkpoint_bytes(plan))));
   lines.add("micro-batch",
             fmt::format("{} x {} tokens{}", report.config.steps.batch_size, request.tokens,
                         report.fit.setting.recompute_blocks
@@ -159,6 +177,8 @@ nlohmann::ordered_json plan_json(const PlanReport& report) {
       {"gradient_checkpointing", report.fit.setting.recompute_blocks},
       {"base_parameters", plan.base_parameters},
       {"trainable_parameters", plan.trainable_parameters},
+      {"adapter_file_bytes", adapter_file_bytes(report)},
+      {"checkpoint_bytes", report.config.state.save_steps > 0 ? checkpoint_bytes(plan) : 0},
       {"per_rank",
        {{"memory_bytes",
          {{"total", memory.total()},

@@ -288,6 +288,7 @@ class Run {
     OpenRequest request = open_request();
     request.device = "cpu";
     request.sharding = Sharding::shared;
+    program_bytes_ = program_bytes_of(base_dir_, config_.model.dtype, device_);
     base_ = open_model(request);
     targets_ = match_targets(linear_names(*base_.decoder), config_.adapter.target_modules,
                              config_.adapter.exclude_modules, base_.decoder->spec().model_type);
@@ -341,7 +342,7 @@ class Run {
 
   FitRequest fit_request() const {
     FitRequest request{.plan = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
-                                            longest_row(), device_),
+                                            longest_row(), device_, program_bytes_),
                        .steps = config_.steps,
                        .shardings = {sharding_},
                        .num_samples = data_.stream->num_rows()};
@@ -464,6 +465,7 @@ class Run {
   std::unique_ptr<Communicator> host_;  // the ranks of this host; null unless sharding is hybrid
   std::string base_dir_;
   bool needs_tokenizer_ = true;
+  int64_t program_bytes_ = 0;
   OpenedModel base_;
   std::vector<std::string> targets_;
   RunData data_;

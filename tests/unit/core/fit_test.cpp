@@ -2,6 +2,7 @@
 // plan of a setting needs, so every choice hangs on one byte.
 #include "core/fit.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/units.hpp"
@@ -170,11 +171,115 @@ TEST_F(FitTest, SaysWhatIsNeededWhatIsFreeAndWhatToWrite) {
                 " are free on c03; batch_size: 2 with gradient_accumulation_steps: 2, "
                 "gradient_checkpointing: true would need " +
                 gib_text(needed({Sharding::shared, true, 2})));
+}
+
+TEST_F(FitTest, SaysWhatIsMissingWhereNothingFits) {
+  const int64_t rebuilt = needed({Sharding::shared, true, 4});
+  const RunPlan least = plan_of({Sharding::shared, true, 1});
+  FitRequest ours = request();
   ours.available_bytes = 1;
-  EXPECT_EQ(std::string(MemoryError(memory_fault(ours, find_fit(ours), "")).what()),
+  const Fit fit = find_fit(ours);
+  EXPECT_FALSE(fit.proposal);
+  EXPECT_EQ(std::string(MemoryError(memory_fault(ours, fit, "")).what()),
             "memory: this run needs " + gib_text(rebuilt) +
-                " per rank beside the mapped base, 0.00 GiB are free; no batch_size or sharding "
-                "makes it fit: lower max_seq_length, or give each rank more memory");
+                " per rank beside the mapped base, 0.00 GiB are free; no batch_size, sharding or "
+                "max_seq_length makes it fit: the least is " +
+                gib_text(fit.least->held_bytes()) + " (" +
+                fmt::format("activations {}, adapter and optimizer {}, the program {}",
+                            gib_text(fit.least->memory.activations),
+                            gib_text(fit.least->memory.adapter + fit.least->memory.optimizer),
+                            gib_text(fit.least->memory.other)) +
+                "), so " + gib_text(fit.least->held_bytes() - 1) +
+                " are missing; give each rank more memory");
+  EXPECT_LT(fit.least->held_bytes(), least.held_bytes()) << "shorter samples count, too";
+}
+
+TEST_F(FitTest, ProposesAShorterLengthWhereActivationsDecide) {
+  tokens_ = 4096;
+  steps_.batch_size = 1;
+  const Fit fit = fit_in(request(), needed({Sharding::shared, true, 1}) - 1);
+  EXPECT_EQ(proposed(request(), fit),
+            (std::map<std::string, std::string>{{"gradient_checkpointing", "true"},
+                                                {"max_seq_length", "2048"}}));
+}
+
+TEST(FitOfALargeBase, IsProposedOverMoreGpusAndNotForShorterSamples) {
+  const DecoderSpec spec = paper_llama({32, 4096, 11008, 32, 32, 32000});
+  const PaperWeights base(spec);
+  StepsConfig steps;
+  FitRequest request{.plan = {.spec = spec,
+                              .targets = modules_of_every_block(spec, kAllLinear),
+                              .compute_bytes = 2,
+                              .product_bytes = 2,
+                              .base = base,
+                              .on_gpu = true},
+                     .steps = steps,
+                     .shardings = {Sharding::none},
+                     .available_bytes = int64_t{12} << 30};
+  EXPECT_THAT(memory_fault(request, find_fit(request), "").fix,
+              testing::HasSubstr("give each rank more memory, or a smaller base"));
+  request.most_ranks = 64;
+  const Fit fit = find_fit(request);
+  ASSERT_TRUE(fit.proposal);
+  EXPECT_EQ(fit.proposal->setting.num_ranks, 2);
+  EXPECT_EQ(fit.proposal->setting.sharding, Sharding::hybrid);
+  EXPECT_EQ(fit.proposal->setting.max_seq_length, 0);
+  EXPECT_THAT(memory_fault(request, fit, "").fix,
+              testing::StartsWith("2 ranks with sharding: hybrid"));
+}
+
+// Whatever is proposed: with the keys written as they say, it fits, and nothing else is proposed.
+TEST(FitProposals, FitWhenTheyAreApplied) {
+  const std::vector<LlamaShape> shapes = {{4, 256, 512, 4, 2, 2000, true},
+                                          {30, 576, 1536, 9, 3, 49152, true},
+                                          {16, 2048, 8192, 32, 8, 128256, true},
+                                          kLlama3_8B};
+  int num_proposals = 0;
+  for (const LlamaShape& shape : shapes) {
+    const DecoderSpec spec = paper_llama(shape);
+    const PaperWeights base(spec);
+    for (const bool on_gpu : {false, true})
+      for (const double gib : {0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0}) {
+        StepsConfig steps{.batch_size = 16};
+        FitRequest request{.plan = {.spec = spec,
+                                    .targets = modules_of_every_block(spec, kAllLinear),
+                                    .batch_size = 16,
+                                    .tokens = 2048,
+                                    .base = base,
+                                    .program_bytes = int64_t{200} << 20,
+                                    .on_gpu = on_gpu},
+                           .steps = steps,
+                           .shardings = {on_gpu ? Sharding::none : Sharding::shared},
+                           .most_ranks = on_gpu ? 64 : 0,
+                           .available_bytes = static_cast<int64_t>(gib * (int64_t{1} << 30))};
+        const Fit fit = find_fit(request);
+        if (!fit.proposal) continue;
+        ++num_proposals;
+        SCOPED_TRACE(fmt::format("{} layers, {} GiB: {}", shape.layers, gib,
+                                 memory_fault(request, fit, "").fix));
+        for (const auto& [key, value] : changed_keys(request, fit.proposal->setting)) {
+          if (key == "batch_size") {
+            steps.batch_size = request.plan.batch_size = std::stoll(value);
+          } else if (key == "gradient_accumulation_steps") {
+            steps.gradient_accumulation_steps = std::stoll(value);
+          } else if (key == "gradient_checkpointing") {
+            steps.gradient_checkpointing = value;
+          } else if (key == "max_seq_length") {
+            request.plan.tokens = std::stoll(value);
+          } else {
+            ASSERT_EQ(key, "sharding");
+            request.shardings = {value == "full" ? Sharding::full : Sharding::hybrid};
+          }
+        }
+        const Setting& setting = fit.proposal->setting;
+        const int ranks = std::max(1, setting.num_ranks);
+        request.plan.ranks = HostLayout::in_blocks(ranks, std::max(1, setting.num_hosts));
+        request.plan.slots_per_step = steps.gradient_accumulation_steps * ranks;
+        request.plan.program_bytes += int64_t{2} << 20;  // measured anew
+        EXPECT_TRUE(find_fit(request).fits);
+      }
+  }
+  EXPECT_GT(num_proposals, 10);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// What the plan counts on a GPU beside what bench/plan_memory.py holds against runs on the CPU.
+// What the plan counts beside what bench/plan_memory.py holds against runs: on a GPU, and piece by
+// piece on the CPU.
 #include "core/memory_plan.hpp"
 
 #include <gtest/gtest.h>
@@ -18,6 +19,7 @@ class MemoryPlanOnAGpu : public testing::Test {
   MemoryPlan plan() const {
     return plan_memory({.spec = spec_,
                         .trainable_parameters = 1000,
+                        .ranks = {.down = 8, .largest = 8},
                         .batch_size = 2,
                         .tokens = 4096,
                         .compute_bytes = compute_bytes_,
@@ -59,10 +61,58 @@ TEST_F(MemoryPlanOnAGpu, CountsWhatRecordedBlocksKeepFromTheOthers) {
   records_blocks_ = true;
   const MemoryPlan with = plan();
   // Hidden states between embedding, blocks and head; an evaluation's gated product, its block's
-  // input and output and one more (N, D), and (N, R) twice with lora_rank 8.
+  // input and output and one more (N, D), and (N, R) with lora_rank 8.
   EXPECT_EQ(with.activations - without.activations,
-            2 * kHiddenState + 4 * kHiddenState + 2 * kTokens * 8 * 2);
-  EXPECT_EQ(with.adapter - without.adapter, 4 * 1000) << "a sum finds no freed activations";
+            2 * kHiddenState + 4 * kHiddenState + kTokens * 8 * 2);
+}
+
+TEST_F(MemoryPlanOnAGpu, CountsNoSnapshotsThere) {
+  EXPECT_EQ(plan().adapter, (4 + 4 + 2) * 1000) << "values, gradient, copy in bf16";
+}
+
+class MemoryPlanOnTheCpu : public testing::Test {
+ protected:
+  MemoryPlan plan() const { return plan_memory(request_); }
+
+  const DecoderSpec spec_ = paper_llama({2, 1024, 1024, 8, 2, 1000});
+  MemoryRequest request_{.spec = spec_,
+                         .trainable_parameters = 1'000'000,
+                         .ranks = {.qkv = 8, .largest = 8},
+                         .batch_size = 1,
+                         .tokens = 64,
+                         .saves_checkpoints = false};
+};
+
+TEST_F(MemoryPlanOnTheCpu, PutsASnapshotWhereAStepsActivationsWere) {
+  request_.tokens = 4096;
+  const MemoryPlan without = plan();
+  request_.saves_checkpoints = true;
+  EXPECT_EQ(plan().total(), without.total()) << "12 MB of snapshot fit";
+}
+
+TEST_F(MemoryPlanOnTheCpu, CountsWhatOfASnapshotFindsNoPlaceThere) {
+  request_.trainable_parameters = 100'000'000;
+  const MemoryPlan without = plan();  // 4 bytes a parameter for the export alone
+  request_.saves_checkpoints = true;
+  EXPECT_EQ(plan().total() - without.total(), 8 * 100'000'000);
+}
+
+TEST_F(MemoryPlanOnTheCpu, CountsTheBestAdapterThatIsKept) {
+  const MemoryPlan without = plan();
+  request_.keeps_best = true;
+  EXPECT_EQ(plan().total() - without.total(), 4 * 1'000'000);
+}
+
+TEST_F(MemoryPlanOnTheCpu, CountsWhatTheLayersOfOneInputHaveTogether) {
+  request_.tokens = 4096;
+  const int64_t one_layer = plan().activations;
+  request_.ranks.qkv = 3 * 8;
+  EXPECT_EQ(plan().activations - one_layer, 2 * (3 - 1) * 8 * 4096 * 4)
+      << "x A^T and its gradient, for all three at once";
+  request_.drops_inputs = true;
+  const int64_t dropping = plan().activations;
+  request_.ranks.qkv = 8;
+  EXPECT_EQ(plan().activations, dropping) << "with a dropout each layer has an input of its own";
 }
 
 }  // namespace

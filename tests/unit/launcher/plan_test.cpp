@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "launcher/run/memory.hpp"
 #include "tests/support/command_output.hpp"
 #include "tests/support/temp_folder.hpp"
 
@@ -67,12 +68,12 @@ TEST_F(PlanCommand, TakesTheCheapestShardingThatFitsOnAGpu) {
 }
 
 TEST_F(PlanCommand, ProposesASettingThatFits) {
-  const std::vector<std::string> too_much = {"--memory", "0.3", "batch_size=512",
+  const std::vector<std::string> too_much = {"--memory", "0.7", "batch_size=512",
                                              "gradient_accumulation_steps=2"};
   const nlohmann::json shown = plan_json(too_much);
   ASSERT_EQ(shown["fit"]["fits"], false);
   EXPECT_THAT(plan(too_much), testing::HasSubstr("no: this run needs"));
-  std::vector<std::string> proposed = {"--memory", "0.3"};
+  std::vector<std::string> proposed = {"--memory", "0.7"};
   int64_t global_batch = 1;
   for (const auto& [key, value] : shown["fit"]["proposal"]["keys"].items()) {
     proposed.push_back(key + "=" + value.get<std::string>());
@@ -81,7 +82,25 @@ TEST_F(PlanCommand, ProposesASettingThatFits) {
   EXPECT_EQ(global_batch, 512 * 2);
   const nlohmann::json again = plan_json(proposed);
   EXPECT_EQ(again["fit"]["fits"], true);
-  EXPECT_EQ(again["fit"]["needed_bytes"], shown["fit"]["proposal"]["needed_bytes"]);
+  // The program's own part is measured anew.
+  EXPECT_NEAR(again["fit"]["needed_bytes"].get<double>(),
+              shown["fit"]["proposal"]["needed_bytes"].get<double>(), 16 << 20);
+}
+
+TEST_F(PlanCommand, MeasuresTheProgramThatWillTrain) {
+  const double other = plan_json({})["per_rank"]["memory_bytes"]["other"];
+  EXPECT_GT(other, 100 << 20) << "LibTorch alone takes as much";
+  EXPECT_LE(other, static_cast<double>(resident_bytes() + (64 << 20)));
+}
+
+TEST_F(PlanCommand, GivesTheSizesOfTheFilesAsTheyWillBeWritten) {
+  const int64_t count = plan_json({})["trainable_parameters"];
+  EXPECT_EQ(plan_json({})["adapter_file_bytes"], 4 * count);
+  EXPECT_EQ(plan_json({"save_dtype=bf16"})["adapter_file_bytes"], 2 * count);
+  EXPECT_THAT(plan({"save_dtype=bf16"}), testing::HasSubstr("as bf16 file"));
+  EXPECT_EQ(plan_json({})["checkpoint_bytes"], 12 * count);
+  EXPECT_EQ(plan_json({"optimizer=adamw8bit"})["checkpoint_bytes"], 6 * count);
+  EXPECT_GT(plan_json({"rank_pattern={q_proj: 32}"})["adapter_file_bytes"], 4 * count);
 }
 
 TEST_F(PlanCommand, AsksForTheMemoryOfAGpu) { EXPECT_THROW(plan({"--gpu"}), ConfigError); }
