@@ -1,11 +1,14 @@
 # Every target is one script; `make build`, `make test` and `make quickstart` take a fresh Debian 12 or Ubuntu 24.04
 # machine as they find it.
 .DEFAULT_GOAL := build
-.PHONY: quickstart test build bench format tidy clean help
+prefix ?= $(or $(PREFIX),/usr/local)
+torch ?= apart
+.PHONY: quickstart test build install bench format tidy clean help
 
 quickstart: ; @scripts/quickstart.sh
 build:      ; @scripts/build.sh
 test:       ; @scripts/test.sh
+install:    ; @DESTDIR='$(DESTDIR)' scripts/install.sh '$(prefix)' '$(torch)'
 bench:      ; @scripts/bench.sh
 format:     ; @scripts/format.sh
 tidy:       ; @scripts/tidy.sh

@@ -23,7 +23,12 @@ add_library(lora_dist_torch INTERFACE)
 target_include_directories(lora_dist_torch SYSTEM INTERFACE
   ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
 target_link_directories(lora_dist_torch INTERFACE ${torch_root}/lib)
-target_link_options(lora_dist_torch INTERFACE -Wl,--allow-shlib-undefined -Wl,-rpath,${torch_root}/lib)
+target_link_options(lora_dist_torch INTERFACE -Wl,--allow-shlib-undefined)
+# In CMake's own hands, so that an installation has another one. What it comes without is found by launcher/start, which
+# asks for this very version.
+list(APPEND CMAKE_BUILD_RPATH ${torch_root}/lib)
+file(STRINGS ${torch_root}/version.py torch_version REGEX "^__version__")
+string(REGEX REPLACE ".*'([0-9.]+).*" "\\1" torch_version "${torch_version}")
 target_link_libraries(lora_dist_torch INTERFACE
   -Wl,--push-state,--no-as-needed torch_cpu c10 -Wl,--pop-state
   ${torch_root}/lib/libgomp.so.1)  # LibTorch's own OpenMP runtime, so that only one is ever loaded
@@ -48,7 +53,7 @@ if(LORA_DIST_CUDA)
   endif()
   add_library(lora_dist_cudart INTERFACE)
   target_link_libraries(lora_dist_cudart INTERFACE ${LORA_DIST_DEPS}/nvidia/cu13/lib/libcudart.so.13)
-  target_link_options(lora_dist_cudart INTERFACE -Wl,-rpath,${LORA_DIST_DEPS}/nvidia/cu13/lib)
+  list(APPEND CMAKE_BUILD_RPATH ${LORA_DIST_DEPS}/nvidia/cu13/lib)
   add_library(lora_dist_nccl INTERFACE)
   target_compile_definitions(lora_dist_nccl INTERFACE LORA_DIST_CUDA)
   target_include_directories(lora_dist_nccl SYSTEM INTERFACE

@@ -6,6 +6,7 @@
 #include "core/world.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/environments/library_path.hpp"
 #include "launcher/environments/wait_policy.hpp"
 #include "launcher/failure.hpp"
 
@@ -17,6 +18,7 @@
 #endif
 
 int main(int argc, char** argv) {
+  lora_dist::restore_library_path();
   // LibTorch's own lines come with a stack each; what stops a run comes as an exception as well.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   lora_dist::ops::fix_order_of_sums();

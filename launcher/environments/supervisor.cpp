@@ -17,6 +17,7 @@
 #include "core/log.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/failed_start.hpp"
+#include "launcher/environments/library_path.hpp"
 #include "launcher/environments/relayed_errors.hpp"
 #include "launcher/environments/variables.hpp"
 
@@ -118,7 +119,7 @@ void explain_killed_rank(int code) {
 
 LaunchSite look_around() {
   LaunchSite site;
-  site.program = std::filesystem::read_symlink("/proc/self/exe").string();
+  site.program = program_to_start(std::filesystem::read_symlink("/proc/self/exe").string());
   site.num_cores = num_available_cores();
   site.is_root = geteuid() == 0;
   site.hosts_are_managed =

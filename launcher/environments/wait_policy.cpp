@@ -9,8 +9,6 @@
 namespace lora_dist {
 namespace {
 
-// A few tenths of a millisecond: longer than from one product to the next.
-char spin_setting[] = "GOMP_SPINCOUNT=20000";
 constexpr size_t kMostVariables = 8191;
 
 bool names_a_policy(std::string_view setting) {
@@ -26,7 +24,7 @@ void limit_spinning(int /*argc*/, char** argv, char** environment) {
     if (num_settings == kMostVariables || names_a_policy(environment[num_settings])) return;
     settings[num_settings] = environment[num_settings];
   }
-  settings[num_settings++] = spin_setting;
+  settings[num_settings++] = const_cast<char*>(kSpinSetting);
   settings[num_settings] = nullptr;
 
   std::array<char, PATH_MAX> program;

@@ -7,6 +7,10 @@
 
 namespace lora_dist {
 
+/// What is set where the user has set neither variable: a few tenths of a millisecond, longer than
+/// from one product to the next.
+inline constexpr char kSpinSetting[] = "GOMP_SPINCOUNT=20000";
+
 /// Starts this program again with a short GOMP_SPINCOUNT, once; returns where the user has set a
 /// policy of their own (OMP_WAIT_POLICY or GOMP_SPINCOUNT) or it is set already. To be run before
 /// the constructors of the libraries: libgomp's reads the variable, LibTorch's take a quarter of a

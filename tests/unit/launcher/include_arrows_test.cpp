@@ -49,7 +49,7 @@ const std::vector<IncludeRule>& include_rules() {
 }
 
 /// Files that read the environment.
-const std::vector<std::string> kEnvironmentReaders = {"launcher/environments/"};
+const std::vector<std::string> kEnvironmentReaders = {"launcher/environments/", "launcher/start/"};
 
 bool begins_with_one_of(const std::string& text, const std::vector<std::string>& beginnings) {
   return std::any_of(beginnings.begin(), beginnings.end(),
