@@ -27,6 +27,7 @@ MODELS = {
     "gemma2": ("Gemma2Config", dict(hidden_size=512, intermediate_size=2048, num_hidden_layers=10, num_attention_heads=8,
                                     num_key_value_heads=4, head_dim=64, vocab_size=100000, sliding_window=256)),
 }
+TINY = PROJECT / "examples" / "base-tiny"  # where the program itself is most of the memory
 MAKE_MODEL = """
 import sys, json, torch, transformers
 name, settings, folder = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
@@ -47,10 +48,18 @@ def cases():
         yield model, 2, 256, {**all_linear, "dtype": "bf16"}
         yield model, 2, 256, {**all_linear, "lora_dropout": 0.1, "gradient_accumulation_steps": 3}
     yield "llama", 4, 512, qv
+    for dtype in ("fp32", "bf16"):
+        for batch, tokens in ((1, 64), (4, 512)):
+            yield "tiny", batch, tokens, {**qv, "dtype": dtype}
+            yield "tiny", batch, tokens, {**all_linear, "lora_rank": 64, "dtype": dtype}
+        for keys in ({"optimizer": "adamw8bit"}, {"packing": "true"}, {"save_steps": 1}):
+            yield "llama", 4, 256, {**all_linear, "lora_rank": 64, "dtype": dtype, **keys}
     yield "wide", 8, 256, {**all_linear, "gradient_checkpointing": "true", "lora_rank": 16}
 
 
 def write_model(python, name):
+    if name == "tiny":
+        return TINY
     folder = FOLDER / name
     if not (folder / "config.json").exists():
         kind, settings = MODELS[name]
@@ -59,11 +68,12 @@ def write_model(python, name):
     return folder
 
 
-def write_records(tokens):
-    """Records of exactly `tokens` tokens, all of them labels."""
+def write_records(model, tokens):
+    """Records of exactly `tokens` tokens of the model's vocabulary, all of them labels."""
     path = FOLDER / f"tokens-{tokens}.jsonl"
+    vocabulary = min(30000, json.loads((model / "config.json").read_text())["vocab_size"] - 1)
     # Not 0: transformers makes that row of an untrained embedding zero, and norms of zeros have no useful gradient.
-    ids = [[1 + (7 * i + 31 * row) % 30000 for i in range(tokens)] for row in range(64)]
+    ids = [[1 + (7 * i + 31 * row) % vocabulary for i in range(tokens)] for row in range(64)]
     path.write_text("".join(json.dumps({"input_ids": row, "labels": row}) + "\n" for row in ids))
     return path
 
@@ -71,7 +81,7 @@ def write_records(tokens):
 def measure(binary, model, batch, tokens, keys):
     """(planned, measured) bytes of one rank."""
     output = FOLDER / "output"
-    settings = {"base_model": model, "train_data_dir": write_records(tokens), "data_format": "tokenized",
+    settings = {"base_model": model, "train_data_dir": write_records(model, tokens), "data_format": "tokenized",
                 "output_dir": output, "overwrite_output_dir": True, "max_seq_length": tokens, "batch_size": batch,
                 "max_steps": 2, "gradient_checkpointing": "false", "save_steps": 0,
                 "prepared_dir": FOLDER / "prepared", "device": "cpu", **keys}

@@ -23,3 +23,19 @@ endforeach()
 install(FILES ${torch_root}/version.py DESTINATION lib/lora-dist/torch COMPONENT torch EXCLUDE_FROM_ALL)
 file(GLOB nvidia_libraries ${LORA_DIST_DEPS}/nvidia/cu13/lib/libcudart.so* ${LORA_DIST_DEPS}/nvidia/cu13/lib/libcupti.so*)
 install(FILES ${nvidia_libraries} DESTINATION lib/lora-dist/nvidia/cu13/lib COMPONENT torch EXCLUDE_FROM_ALL)
+
+# Manual page and completion are printed by the program from its own tables, so they cannot be older than it.
+function(lora_dist_install_output destination)
+  list(JOIN ARGN "\" \"" words)
+  install(CODE "
+    set(target \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${destination}\")
+    cmake_path(GET target PARENT_PATH folder)
+    file(MAKE_DIRECTORY \"\${folder}\")
+    execute_process(COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} \"$<TARGET_FILE:lora-dist>\" \"${words}\"
+                    OUTPUT_FILE \"\${target}\" COMMAND_ERROR_IS_FATAL ANY)
+    message(STATUS \"Installing: \${target}\")")
+endfunction()
+lora_dist_install_output(share/man/man1/lora-dist.1 help --man)
+lora_dist_install_output(share/bash-completion/completions/lora-dist completion bash)
+lora_dist_install_output(share/zsh/site-functions/_lora-dist completion zsh)
+lora_dist_install_output(share/fish/vendor_completions.d/lora-dist.fish completion fish)

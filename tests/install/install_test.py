@@ -41,8 +41,11 @@ class Installation(unittest.TestCase):
 
     def test_has_the_program_and_what_a_person_reads(self):
         for name in ("bin/lora-dist", "lib/lora-dist/lora-dist", "share/lora-dist/configs/quickstart.yaml",
-                     "share/lora-dist/examples/base-tiny/model.safetensors", "share/lora-dist/docs/configuration.md"):
+                     "share/lora-dist/examples/base-tiny/model.safetensors", "share/lora-dist/docs/configuration.md",
+                     "share/man/man1/lora-dist.1", "share/bash-completion/completions/lora-dist",
+                     "share/zsh/site-functions/_lora-dist", "share/fish/vendor_completions.d/lora-dist.fish"):
             self.assertTrue((self.moved / name).is_file(), name)
+            self.assertGreater((self.moved / name).stat().st_size, 0, name)
 
     def test_starts_where_it_was_moved(self):
         for name in (TORCH, TORCH / "lib", TORCH.parent):
