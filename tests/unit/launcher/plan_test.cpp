@@ -68,12 +68,18 @@ TEST_F(PlanCommand, TakesTheCheapestShardingThatFitsOnAGpu) {
 }
 
 TEST_F(PlanCommand, ProposesASettingThatFits) {
-  const std::vector<std::string> too_much = {"--memory", "0.7", "batch_size=512",
-                                             "gradient_accumulation_steps=2"};
+  std::vector<std::string> too_much = {"batch_size=512", "gradient_accumulation_steps=2",
+                                       "gradient_checkpointing=true"};
+  const nlohmann::json alone = plan_json(too_much);
+  // Half of the batch is to fit.
+  const double bytes = alone["fit"]["needed_bytes"].get<double>() -
+                       alone["per_rank"]["memory_bytes"]["activations"].get<double>() / 4;
+  const std::string memory = std::to_string(bytes / (1 << 30));
+  too_much.insert(too_much.end(), {"--memory", memory});
   const nlohmann::json shown = plan_json(too_much);
   ASSERT_EQ(shown["fit"]["fits"], false);
   EXPECT_THAT(plan(too_much), testing::HasSubstr("no: this run needs"));
-  std::vector<std::string> proposed = {"--memory", "0.7"};
+  std::vector<std::string> proposed = {"--memory", memory, "gradient_checkpointing=true"};
   int64_t global_batch = 1;
   for (const auto& [key, value] : shown["fit"]["proposal"]["keys"].items()) {
     proposed.push_back(key + "=" + value.get<std::string>());
