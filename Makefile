@@ -17,6 +17,7 @@ help:
 	@echo 'make quickstart   install what is missing, build, train a LoRA with two ranks, compare answers'
 	@echo 'make build        build/release/lora-dist'
 	@echo 'make test         the whole test suite'
+	@echo 'make install      below prefix=/usr/local, from where it can be moved; torch=beside copies LibTorch, too'
 	@echo 'make bench        speed and memory beside PEFT'
 	@echo 'make format       clang-format over the tree'
 	@echo 'make tidy         clang-tidy over the files that differ from main'
