@@ -1,20 +1,40 @@
 #include "core/ops/composed.hpp"
 
+#include "core/error.hpp"
+
 namespace lora_dist::ops::composed {
 namespace {
 
 at::Tensor wide(const at::Tensor& x) { return x.to(at::kFloat); }
 
 at::Tensor activate(Activation activation, const at::Tensor& x) {
-  return activation == Activation::silu ? at::silu(x) : at::gelu(x, "tanh");
+  switch (activation) {
+    case Activation::silu:
+      return at::silu(x);
+    case Activation::gelu:
+      return at::gelu(x);
+    case Activation::gelu_tanh:
+      return at::gelu(x, "tanh");
+    case Activation::relu:
+      return at::relu(x);
+  }
+  LD_CHECK(false, "an activation without a function");
 }
 
 at::Tensor activation_slope(Activation activation, const at::Tensor& x) {
-  if (activation == Activation::silu) {
-    const at::Tensor s = at::sigmoid(x);
-    return s * (1 + x * (1 - s));
+  switch (activation) {
+    case Activation::silu: {
+      const at::Tensor s = at::sigmoid(x);
+      return s * (1 + x * (1 - s));
+    }
+    case Activation::gelu:
+      return at::gelu_backward(at::ones_like(x), x);
+    case Activation::gelu_tanh:
+      return at::gelu_backward(at::ones_like(x), x, "tanh");
+    case Activation::relu:
+      return (x > 0).to(x.scalar_type());
   }
-  return at::gelu_backward(at::ones_like(x), x, "tanh");
+  LD_CHECK(false, "an activation without a slope");
 }
 
 }  // namespace

@@ -13,7 +13,9 @@
 namespace lora_dist::kernels {
 
 enum class Element { fp32, bf16 };
-enum class Activation { silu, gelu_tanh };
+enum class Activation { silu, gelu, gelu_tanh, relu };
+inline constexpr Activation kActivations[] = {Activation::silu, Activation::gelu,
+                                              Activation::gelu_tanh, Activation::relu};
 
 struct DropoutStream {  // counter-based: the mask is a function of these numbers and the element's
                         // place

@@ -90,8 +90,7 @@ TEST_P(EveryRowKernel, TurnsPartOfEachHeadAndBack) {
 }
 
 TEST_P(EveryRowKernel, GatesAndTheirGradientsInPlaceInStridedRows) {
-  for (const kernels::Activation activation :
-       {kernels::Activation::silu, kernels::Activation::gelu_tanh}) {
+  for (const kernels::Activation activation : kernels::kActivations) {
     const at::Tensor gate_up = make({5, 2 * width()}, 4), dy = make({5, width()}, 1, 11);
     const auto halves = [](const at::Tensor& x) { return x.chunk(2, 1); };
     expect_near(rows().gated(activation, halves(gate_up)[0], halves(gate_up)[1]),

@@ -73,7 +73,7 @@ TEST_P(EveryTable, RotatesPartOfEachHeadAndBack) {
 }
 
 TEST_P(EveryTable, GatesAndTheirGradientsInPlace) {
-  for (const Activation activation : {Activation::silu, Activation::gelu_tanh}) {
+  for (const Activation activation : kernels::kActivations) {
     const at::Tensor gate = make({4, 33}, 5), up = make({4, 33}, 2, 7), dy = make({4, 33}, 1, 11);
     at::Tensor y = at::empty_like(gate);
     table().gated(element(), activation, gate.data_ptr(), 33, up.data_ptr(), 33, y.data_ptr(), 0, 4,
@@ -248,8 +248,10 @@ std::map<std::string, at::Tensor> results_of(const kernels::Table& table, at::Sc
   const at::Tensor angles = pattern({kRows, 50}, 2, 5), cos = angles.cos(), sin = angles.sin();
   table.rope(element, result("rope", x).data_ptr(), kWidth, 2, 101, 100, cos.data_ptr<float>(),
              sin.data_ptr<float>(), kRows, 1, 0, kRows);
-  for (const auto& [name, activation] :
-       {std::pair{"silu", Activation::silu}, {"gelu_tanh", Activation::gelu_tanh}}) {
+  for (const auto& [name, activation] : {std::pair{"silu", Activation::silu},
+                                         {"gelu", Activation::gelu},
+                                         {"gelu_tanh", Activation::gelu_tanh},
+                                         {"relu", Activation::relu}}) {
     table.gated(element, activation, x.data_ptr(), kWidth, up.data_ptr(), kWidth,
                 result(name, x).data_ptr(), 0, kRows, kWidth);
     const at::Tensor dgate = result(fmt::format("{}_dgate", name), x);
