@@ -19,7 +19,9 @@ struct Batch {
                          // or kIgnoredLabel
   /// Packed rows only, else undefined: int64; the place of each token in its own sample. A position
   /// sees its own sample alone.
-  at::Tensor positions_BT;
+  at::Tensor positions_BT = {};
+  /// [row] tokens of its sample, padding not counted; empty: all T of each, or packed rows.
+  std::vector<int64_t> lengths = {};
   int64_t num_labels = 0;
   int64_t num_tokens = 0;  // real tokens, padding not counted
 };

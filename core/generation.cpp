@@ -37,6 +37,11 @@ Generation generate(Decoder& model, const std::vector<int64_t>& prompt,
   KvCache cache = model.make_cache();
   std::vector<int64_t> next = prompt;
   while (static_cast<int64_t>(result.ids.size()) < options.max_new_tokens) {
+    if (model.outgrows(cache, static_cast<int64_t>(next.size()))) {
+      cache = model.make_cache();
+      next = prompt;
+      next.insert(next.end(), result.ids.begin(), result.ids.end());
+    }
     const at::Tensor logits_V =
         model.logits(next, &cache, /*last_only=*/true).squeeze(0).to(at::kCPU);
     const int64_t token = sample(logits_V, options, static_cast<uint32_t>(result.ids.size()));

@@ -7,6 +7,7 @@
 #include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
 #include "core/models/decoder_units.hpp"
+#include "core/models/tied_head.hpp"
 #include "core/shard_layout.hpp"
 #include "core/tree_levels.hpp"
 
@@ -72,13 +73,16 @@ RanksOfGroups ranks_of_groups(const PlanRequest& request) {
   return most;
 }
 
-// Of mapped files only touched pages are resident: of an embedding that is not the head, few rows.
+// Of mapped files only touched pages are resident: of an embedding that is not the head, few rows,
+// and of a head that repeats the embedding none.
 int64_t resident_base_bytes(const PlanRequest& request) {
+  const DecoderSpec& spec = request.spec;
   int64_t bytes = 0;
   for (const WeightInfo& weight : request.base.weights()) {
-    const bool looked_up_only =
-        weight.name == "model.embed_tokens.weight" && !request.spec.tied_embeddings;
-    if (!looked_up_only || request.sharding != Sharding::shared) bytes += stored_bytes(weight);
+    const bool is_embedding = weight.name == spec.embedding_weight;
+    const bool looked_up_only = is_embedding && !spec.tied_embeddings;
+    const bool repeats = !is_embedding && weight.name == kHeadWeight && spec.tied_embeddings;
+    if (!(looked_up_only || repeats) || request.sharding != Sharding::shared) bytes += stored_bytes(weight);
   }
   return bytes;
 }

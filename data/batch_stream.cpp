@@ -167,6 +167,7 @@ class DatasetStream : public BatchStream {
       }
       std::fill(tokens + used, tokens + width, kPadId);
       if (positions) std::iota(positions + used, positions + width, int64_t{0});
+      if (!options_.packing) batch.lengths.push_back(used);
       batch.num_tokens += used;
     }
     return batch;

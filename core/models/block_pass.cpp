@@ -63,9 +63,11 @@ class RecordedPasses::StaticContext {
     // Not to be read by any kernel, so they are numbers of no micro-batch.
     context_.pass.step = context_.pass.slot = std::numeric_limits<uint32_t>::max();
     context_.pass.step_and_slot = at::empty({2}, at::TensorOptions(device_).dtype(at::kInt));
-    if (!is_packed()) return;  // rotated by places in the row, always the same
-    rotation_.cos_TH = place_like(rotation_.cos_TH, device_);
-    rotation_.sin_TH = place_like(rotation_.sin_TH, device_);
+    if (has_own_rotation()) {
+      rotation_.cos_TH = place_like(rotation_.cos_TH, device_);
+      rotation_.sin_TH = place_like(rotation_.sin_TH, device_);
+    }
+    if (!is_packed()) return;
     context_.starts_BT = place_like(context_.starts_BT, device_);
     context_.samples = {place_like(context_.samples.first_rows, device_), context_.tokens};
   }
@@ -78,9 +80,11 @@ class RecordedPasses::StaticContext {
     const std::vector<int32_t> numbers = {static_cast<int32_t>(context.pass.step),
                                           static_cast<int32_t>(context.pass.slot)};
     context_.pass.step_and_slot.copy_(at::tensor(numbers, at::kInt));
+    if (has_own_rotation()) {
+      rotation_.cos_TH.copy_(context.rotation->cos_TH);
+      rotation_.sin_TH.copy_(context.rotation->sin_TH);
+    }
     if (!is_packed()) return;
-    rotation_.cos_TH.copy_(context.rotation->cos_TH);
-    rotation_.sin_TH.copy_(context.rotation->sin_TH);
     context_.starts_BT.copy_(context.starts_BT);
     if (context_.samples.first_rows.defined())
       context_.samples.first_rows.copy_(context.samples.first_rows);
@@ -88,6 +92,9 @@ class RecordedPasses::StaticContext {
 
  private:
   bool is_packed() const { return context_.starts_BT.defined(); }
+  // Of packed rows or by the samples' lengths: another one in each micro-batch. By places in the
+  // row it is always the same.
+  bool has_own_rotation() const { return is_packed() || context_.rotates_by_length; }
 
   at::Device device_;
   ops::Rotation rotation_;

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 #include "core/models/decoder_units.hpp"
 #include "core/ops/pieces.hpp"
 #include "core/trace.hpp"
@@ -11,6 +12,7 @@
 namespace lora_dist {
 namespace {
 
+constexpr size_t kLongestShownName = 200;
 // Logits of one chunk of rows; never the whole (N, V). Larger products run at a better rate.
 constexpr int64_t kLogitChunkBytes = 128 << 20;
 
@@ -24,7 +26,15 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-// Every row of the family's table with its shape, and nothing else.
+// "3 tensors: a, b, c", at most three of them by name.
+std::string first_of(const std::vector<std::string>& names) {
+  const size_t shown = std::min<size_t>(names.size(), 3);
+  return fmt::format("{} tensor{}: {}{}", names.size(), names.size() == 1 ? "" : "s",
+                     fmt::join(names.begin(), names.begin() + static_cast<int64_t>(shown), ", "),
+                     names.size() > shown ? ", ..." : "");
+}
+
+// Every row of the family's table with its shape; of others a warning tells, as transformers' does.
 std::unordered_map<std::string, size_t> check_weights(const DecoderSpec& spec,
                                                       const WeightSource& source) {
   std::unordered_map<std::string, size_t> found;
@@ -55,16 +65,45 @@ std::unordered_map<std::string, size_t> check_weights(const DecoderSpec& spec,
          .expected = {},
          .fix = "wrong or incomplete base"});
   }
+  std::vector<std::string> unused;
   for (const WeightInfo& weight : source.weights()) {
-    if (!known.count(weight.name) && !is_ignored_weight(spec, weight.name)) {
-      throw ModelError({.where = source.location(),
-                        .found = fmt::format("tensor '{}' belongs to no layer of '{}'", weight.name,
-                                             spec.model_type),
-                        .expected = {},
-                        .fix = "weights and config.json belong to different models"});
-    }
+    if (!known.count(weight.name) && !is_ignored_weight(spec, weight.name))
+      unused.push_back(weight.name.substr(0, kLongestShownName));
   }
+  if (!unused.empty())
+    log_warning(fmt::format("{}: not used, for no layer of '{}' has them: {}", source.location(),
+                            spec.model_type, first_of(unused)));
   return found;
+}
+
+// (tokens, rotary / 2), fp32
+at::Tensor angles_of(int64_t tokens, const RopeFrequencies& rope) {
+  const at::Tensor inverse = at::tensor(rope.inverse_frequencies, at::kFloat);
+  return at::arange(tokens, at::kFloat).unsqueeze(1) * inverse.unsqueeze(0);
+}
+
+// One sample of a batch, with the padding behind it.
+struct SampleSpan {
+  int64_t rows, tokens;  // tokens: without the padding, where it is known
+};
+
+// In the order of the rows. In packed rows a position of 0 begins a sample; the padding is one.
+std::vector<SampleSpan> sample_spans(const Batch& batch) {
+  const int64_t num_rows = batch.tokens_BT.size(0), width = batch.tokens_BT.size(1);
+  std::vector<SampleSpan> spans;
+  if (!batch.positions_BT.defined()) {
+    for (int64_t row = 0; row < num_rows; ++row)
+      spans.push_back({width, batch.lengths.empty() ? width : batch.lengths[row]});
+    return spans;
+  }
+  const at::Tensor positions = batch.positions_BT.contiguous();
+  const int64_t* position = positions.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < num_rows * width; ++i) {
+    if (position[i] == 0 || i % width == 0) spans.push_back({0, 0});
+    ++spans.back().rows;
+    ++spans.back().tokens;
+  }
+  return spans;
 }
 
 }  // namespace
@@ -78,7 +117,7 @@ Decoder::Decoder(DecoderSpec spec, WeightSource& weights, DecoderOptions options
     : spec_(std::move(spec)), options_(options), weights_(weights) {
   const auto places = check_weights(spec_, weights);
   const auto find = [&](const std::string& name) { return FrozenWeight(weights, places.at(name)); };
-  embedding_ = find("model.embed_tokens.weight");
+  embedding_ = find(spec_.embedding_weight);
   if (!spec_.tied_embeddings) head_ = find("lm_head.weight");
   final_norm_ = find("model.norm.weight").get().to(options_.device, at::kFloat).contiguous();
   blocks_.reserve(spec_.num_layers);
@@ -103,32 +142,54 @@ at::Tensor Decoder::embed(const at::Tensor& tokens_N) const {
   return hidden;
 }
 
+ops::Rotation Decoder::rotation_by(const at::Tensor& angles_TH, double attention_factor) const {
+  return {(angles_TH.cos() * attention_factor).to(options_.device),
+          (angles_TH.sin() * attention_factor).to(options_.device), 2 * angles_TH.size(1)};
+}
+
+RopeFrequencies Decoder::frequencies(int64_t tokens) const {
+  return rope_frequencies(spec_.rope, spec_.head_dim, spec_.max_positions, tokens);
+}
+
 ops::Rotation Decoder::rotation(int64_t first_position, int64_t tokens) {
   const int64_t needed = first_position + tokens;
-  const bool grows_with_length = spec_.rope.kind == "dynamic";
   const int64_t known = rotation_table_.cos_TH.defined() ? rotation_table_.cos_TH.size(0) : 0;
-  if (grows_with_length ? known != needed : known < needed) {
-    const RopeFrequencies rope = rope_frequencies(spec_, needed);
-    const at::Tensor inverse = at::tensor(rope.inverse_frequencies, at::kFloat);
-    const at::Tensor angles = at::arange(needed, at::kFloat).unsqueeze(1) * inverse.unsqueeze(0);
-    rotation_table_ = {(angles.cos() * rope.attention_factor).to(options_.device),
-                       (angles.sin() * rope.attention_factor).to(options_.device),
-                       2 * inverse.size(0)};
+  if (spec_.rope.depends_on_length() ? known != needed : known < needed) {
+    const RopeFrequencies rope = frequencies(needed);
+    rotation_table_ = rotation_by(angles_of(needed, rope), rope.attention_factor);
   }
   return {rotation_table_.cos_TH.narrow(0, first_position, tokens),
           rotation_table_.sin_TH.narrow(0, first_position, tokens), rotation_table_.rotary};
 }
 
-// Packed rows: a table for all N rows, since a position is that in its own sample. Frequencies that
-// grow with the length follow the highest position, as in transformers.
+// A table for all N rows, each sample with the frequencies that it has alone: neither padding nor
+// its neighbours change them.
+ops::Rotation Decoder::rotation_by_lengths(const Batch& batch) const {
+  std::vector<at::Tensor> angles;
+  double attention_factor = 1;
+  for (const SampleSpan& sample : sample_spans(batch)) {
+    const RopeFrequencies rope = frequencies(sample.tokens);
+    angles.push_back(angles_of(sample.rows, rope));
+    attention_factor = rope.attention_factor;  // alike for all lengths
+  }
+  return rotation_by(at::cat(angles), attention_factor);
+}
+
+// A table for all N rows of packed ones, since a position is that in its own sample.
 Decoder::BatchLayout Decoder::layout_of(const Batch& batch) {
   const int64_t tokens = batch.tokens_BT.size(1);
-  if (!batch.positions_BT.defined()) return {.rotation = rotation(0, tokens), .starts_BT = {}};
-  BatchLayout layout{.rotation = rotation(0, batch.positions_BT.max().item<int64_t>() + 1),
-                     .starts_BT = {}};
-  const at::Tensor positions_N = batch.positions_BT.flatten().to(options_.device);
-  layout.rotation.cos_TH = layout.rotation.cos_TH.index_select(0, positions_N);
-  layout.rotation.sin_TH = layout.rotation.sin_TH.index_select(0, positions_N);
+  BatchLayout layout;
+  if (spec_.rope.depends_on_length()) {
+    layout.rotation = rotation_by_lengths(batch);
+  } else if (!batch.positions_BT.defined()) {
+    layout.rotation = rotation(0, tokens);
+  } else {
+    layout.rotation = rotation(0, batch.positions_BT.max().item<int64_t>() + 1);
+    const at::Tensor positions_N = batch.positions_BT.flatten().to(options_.device);
+    layout.rotation.cos_TH = layout.rotation.cos_TH.index_select(0, positions_N);
+    layout.rotation.sin_TH = layout.rotation.sin_TH.index_select(0, positions_N);
+  }
+  if (!batch.positions_BT.defined()) return layout;
   layout.starts_BT = (at::arange(tokens, at::kLong) - batch.positions_BT).contiguous();
   if (options_.device.is_cpu()) return layout;
   if (auto samples = ops::sample_rows(layout.starts_BT)) {  // once, not in every layer
@@ -146,7 +207,8 @@ BlockContext Decoder::context_of(const Batch& batch, const BatchLayout& layout,
           .pass = pass,
           .starts_BT = layout.starts_BT,
           .samples = layout.samples,
-          .deterministic = options_.deterministic};
+          .deterministic = options_.deterministic,
+          .rotates_by_length = spec_.rope.depends_on_length()};
 }
 
 at::Tensor Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& labels_BT,
@@ -258,6 +320,12 @@ KvCache Decoder::make_cache() const {
   KvCache cache;
   cache.layers.resize(spec_.num_layers);
   return cache;
+}
+
+bool Decoder::outgrows(const KvCache& cache, int64_t more) const {
+  const int64_t original = spec_.rope.original_max_positions;
+  return spec_.rope.rotates_cache_anew && cache.length > 0 && cache.length <= original &&
+         cache.length + more > original;
 }
 
 at::Tensor Decoder::logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only) {

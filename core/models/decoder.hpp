@@ -57,6 +57,8 @@ class Decoder {
   /// holds.
   at::Tensor logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only);
   KvCache make_cache() const;
+  /// Whether `more` tokens behind those of `cache` ask for an empty one and all tokens again.
+  bool outgrows(const KvCache& cache, int64_t more) const;
 
  private:
   // Of the layers with an adapter; num_layers without any. Below it nothing learns: nothing is kept
@@ -66,10 +68,13 @@ class Decoder {
   /// that belongs to the layers below.
   std::vector<int64_t> first_final_elements();
   at::Tensor embed(const at::Tensor& tokens_N) const;
+  RopeFrequencies frequencies(int64_t tokens) const;
+  ops::Rotation rotation_by(const at::Tensor& angles_TH, double attention_factor) const;
   ops::Rotation rotation(int64_t first_position, int64_t tokens);
+  ops::Rotation rotation_by_lengths(const Batch& batch) const;
   struct BatchLayout {
-    ops::Rotation rotation;
-    at::Tensor starts_BT;  // undefined: rows of one sample each
+    ops::Rotation rotation = {};
+    at::Tensor starts_BT = {};  // undefined: rows of one sample each
     ops::SampleRows samples = {};
   };
   BatchLayout layout_of(const Batch& batch);

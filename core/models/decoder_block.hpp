@@ -27,12 +27,13 @@ struct KvCache {
 
 /// What one micro-batch runs with.
 struct BlockContext {
-  int64_t batch = 1, tokens = 1;  // N = batch * tokens
-  const ops::Rotation* rotation = nullptr;
+  int64_t batch = 1, tokens = 1;            // N = batch * tokens
+  const ops::Rotation* rotation = nullptr;  // of T places in a row, or of all N rows
   PassContext pass;
   at::Tensor starts_BT = {};  // of packed rows; these three as in ops::AttentionOptions
   ops::SampleRows samples = {};
   bool deterministic = true;
+  bool rotates_by_length = false;  // frequencies follow from the lengths of the samples
 };
 
 /// Kept between forward and backward. Only `input_ND` with recomputation.

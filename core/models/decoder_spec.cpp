@@ -1,185 +1,181 @@
 #include "core/models/decoder_spec.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 
 namespace lora_dist {
 namespace {
 
-using Json = nlohmann::ordered_json;
+constexpr int64_t kMostLayers = 10'000;
 
-bool has_number(const Json& config, const char* key) {
-  return config.contains(key) && config[key].is_number();
+// Names of transformers' ACT2FN. Several of them are one function.
+kernels::Activation read_activation(const ConfigFields& config, const FamilyDefaults& family) {
+  using kernels::Activation;
+  static const std::map<std::string, Activation> kActivations = {
+      {"silu", Activation::silu},
+      {"swish", Activation::silu},
+      {"gelu", Activation::gelu},
+      {"gelu_python", Activation::gelu},
+      {"gelu_pytorch_tanh", Activation::gelu_tanh},
+      {"gelu_python_tanh", Activation::gelu_tanh},
+      {"gelu_new", Activation::gelu_tanh},
+      {"gelu_fast", Activation::gelu_tanh},
+      {"gelu_accurate", Activation::gelu_tanh},
+      {"relu", Activation::relu}};
+  const std::string name = config.text(family.activation_key, family.activation);
+  const auto known = kActivations.find(name);
+  if (known == kActivations.end()) {
+    std::vector<std::string> names;
+    for (const auto& [one, activation] : kActivations) names.push_back(one);
+    config.refuse(family.activation_key, fmt::format("one of {}", fmt::join(names, ", ")),
+                  "choose a base model with one of these");
+  }
+  return known->second;
 }
 
-int64_t required_size(const Json& config, const std::string& where, const char* key) {
-  if (!has_number(config, key) || config[key].get<int64_t>() <= 0) {
-    throw ModelError({.where = where,
-                      .found = fmt::format("{} is {}", key,
-                                           config.contains(key) ? config[key].dump() : "missing"),
-                      .expected = "a positive number",
-                      .fix = "use the config.json that came with the model"});
+int64_t read_kv_heads(const ConfigFields& config, const FamilyDefaults& family, int64_t num_heads) {
+  constexpr const char* kKey = "num_key_value_heads";
+  const bool one_each =
+      family.num_kv_heads == 0 || (family.null_kv_heads_are_all && config.is_null(kKey));
+  const int64_t kv_heads = config.count(kKey, one_each ? num_heads : family.num_kv_heads);
+  if (num_heads % kv_heads != 0) {
+    throw ModelError({.where = config.where(),
+                      .found = fmt::format("num_attention_heads {} with num_key_value_heads {}",
+                                           num_heads, kv_heads),
+                      .expected = "a multiple",
+                      .fix = ConfigFields::kOwnConfig});
   }
-  return config[key].get<int64_t>();
+  return kv_heads;
 }
 
-// rope_parameters (transformers v5) or rope_theta + rope_scaling (before), one dict for all layers.
-RopeSpec read_rope(const Json& config, const std::string& where) {
-  Json parameters = Json::object();
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (config.contains(key) && config[key].is_object()) parameters = config[key];
-  }
-  RopeSpec rope;
-  rope.theta = has_number(parameters, "rope_theta") ? parameters["rope_theta"].get<double>()
-                                                    : config.value("rope_theta", 10000.0);
-  rope.rotary_share = has_number(parameters, "partial_rotary_factor")
-                          ? parameters["partial_rotary_factor"].get<double>()
-                          : config.value("partial_rotary_factor", 1.0);
-  rope.kind = parameters.value("rope_type", parameters.value("type", "default"));
-  static const std::vector<std::string> kKinds = {"default", "linear", "dynamic", "yarn", "llama3"};
-  if (std::find(kKinds.begin(), kKinds.end(), rope.kind) == kKinds.end()) {
-    throw ModelError({.where = where,
-                      .found = fmt::format("rope type '{}'", rope.kind),
-                      .expected = fmt::format("one of {}", fmt::join(kKinds, ", ")),
-                      .fix = "choose a base model with one of these"});
-  }
-  const auto number = [&](const char* key, double missing) {
-    return has_number(parameters, key) ? parameters[key].get<double>() : missing;
+int64_t read_head_dim(const ConfigFields& config, const FamilyDefaults& family,
+                      const DecoderSpec& spec) {
+  const auto refuse = [&](const std::string& found, const std::string& expected) {
+    throw ModelError({.where = config.where(),
+                      .found = found,
+                      .expected = expected,
+                      .fix = ConfigFields::kOwnConfig});
   };
-  const auto max_positions =
-      static_cast<double>(config.value("max_position_embeddings", int64_t{2048}));
-  rope.original_max_positions =
-      static_cast<int64_t>(has_number(config, "original_max_position_embeddings")
-                               ? config["original_max_position_embeddings"].get<double>()
-                               : number("original_max_position_embeddings", max_positions));
-  rope.factor = number(
-      "factor",
-      rope.kind == "yarn" ? max_positions / static_cast<double>(rope.original_max_positions) : 1);
-  rope.low_freq_factor = number("low_freq_factor", 1);
-  rope.high_freq_factor = number("high_freq_factor", 4);
-  rope.beta_fast = number("beta_fast", 32);
-  rope.beta_slow = number("beta_slow", 1);
-  rope.mscale = number("mscale", 0);
-  rope.mscale_all_dim = number("mscale_all_dim", 0);
-  rope.attention_factor = number("attention_factor", 0);
-  rope.truncate = parameters.value("truncate", true);
-  return rope;
+  const bool divides = spec.hidden_size % spec.num_heads == 0;
+  if (family.heads_divide_width && !divides)
+    refuse(
+        fmt::format("hidden_size {} with num_attention_heads {}", spec.hidden_size, spec.num_heads),
+        "a multiple");
+  const int64_t of_width = spec.hidden_size / spec.num_heads;
+  const int64_t head_dim =
+      config.count("head_dim", family.head_dim > 0 ? family.head_dim : of_width);
+  if (head_dim < 2 || head_dim % 2 != 0)
+    refuse(fmt::format("heads of {} features", head_dim), "an even number, half of it to rotate");
+  return head_dim;
 }
 
-// The share of each frequency that keeps its trained value ("extrapolates"), by how often it turns
-// in the pretraining length. Source  Peng et al. 2023, "YaRN", section 3.2; bounds as in
-// transformers.
-std::vector<float> yarn_kept_share(const RopeSpec& rope, int64_t dim) {
-  const auto turning_dim = [&](double turns) {
-    return static_cast<double>(dim) *
-           std::log(static_cast<double>(rope.original_max_positions) / (turns * 2 * M_PI)) /
-           (2 * std::log(rope.theta));
-  };
-  double low = turning_dim(rope.beta_fast), high = turning_dim(rope.beta_slow);
-  if (rope.truncate) low = std::floor(low), high = std::ceil(high);
-  low = std::max(low, 0.0);
-  high = std::min(high, static_cast<double>(dim - 1));
-  if (low == high) high += 0.001;
-  std::vector<float> kept(dim / 2);
-  for (int64_t i = 0; i < dim / 2; ++i) {
-    kept[i] =
-        static_cast<float>(1 - std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0));
+// Settings under which transformers computes something else than a causal decoder with one kind of
+// layer.
+void refuse_other_models(const ConfigFields& config) {
+  for (const char* key :
+       {"is_encoder_decoder", "add_cross_attention", "use_bidirectional_attention"}) {
+    if (config.flag(key, false)) config.refuse(key, "false", "choose a causal language model");
   }
-  return kept;
+  if (config.is_null("is_causal") || !config.flag("is_causal", true))  // null is false there
+    config.refuse("is_causal", "true", "choose a causal language model");
+  if (config.has("per_layer_config"))
+    config.refuse("per_layer_config", "layers of one kind", "choose another base model");
+  for (const std::string& name : config.texts("architectures")) {
+    std::string lower = name;
+    std::transform(lower.begin(), lower.end(), lower.begin(), ::tolower);
+    const bool is_mixture =
+        lower.find("moe") != std::string::npos || lower.find("mixtral") != std::string::npos;
+    if (!lower.ends_with("forcausallm") || is_mixture)
+      config.refuse("architectures", "a dense causal language model (...ForCausalLM)",
+                    "choose another base model");
+  }
 }
 
-double yarn_attention_factor(const RopeSpec& rope) {
-  if (rope.attention_factor > 0) return rope.attention_factor;
-  const auto mscale = [&](double weight) {
-    return rope.factor <= 1 ? 1.0 : 0.1 * weight * std::log(rope.factor) + 1;
-  };
-  return rope.mscale > 0 && rope.mscale_all_dim > 0
-             ? mscale(rope.mscale) / mscale(rope.mscale_all_dim)
-             : mscale(1);
-}
-
-// Long wavelengths are stretched by `factor`, short ones kept, those between blended. Source
-// Llama 3.1's release.
-float llama3_frequency(const RopeSpec& rope, float frequency) {
-  const auto old_length = static_cast<double>(rope.original_max_positions);
-  const double wavelength = 2 * M_PI / frequency;
-  if (wavelength < old_length / rope.high_freq_factor) return frequency;
-  if (wavelength > old_length / rope.low_freq_factor)
-    return frequency / static_cast<float>(rope.factor);
-  const double kept = (old_length / wavelength - rope.low_freq_factor) /
-                      (rope.high_freq_factor - rope.low_freq_factor);
-  return static_cast<float>((1 - kept) * frequency / rope.factor + kept * frequency);
+// transformers drops activations of a base in training mode; a LoRA run here drops adapters' inputs
+// alone.
+void warn_of_dropouts(const ConfigFields& config, const FamilyDefaults& family) {
+  for (const std::string& key : family.dropouts) {
+    if (config.number(key.c_str(), 0) != 0)
+      log_warning(fmt::format("{}: {} of the base is not applied in training; lora_dropout is",
+                              config.where(), key));
+  }
 }
 
 }  // namespace
 
-DecoderSpec read_common_spec(const nlohmann::ordered_json& config, const std::string& where) {
+DecoderSpec read_common_spec(const ConfigFields& config, const FamilyDefaults& family) {
+  refuse_other_models(config);
   DecoderSpec spec;
-  spec.model_type = config.value("model_type", "");
-  spec.hidden_size = required_size(config, where, "hidden_size");
-  spec.intermediate_size = required_size(config, where, "intermediate_size");
-  spec.num_layers = required_size(config, where, "num_hidden_layers");
-  spec.vocab_size = required_size(config, where, "vocab_size");
-  spec.num_heads = required_size(config, where, "num_attention_heads");
-  spec.num_kv_heads = has_number(config, "num_key_value_heads")
-                          ? required_size(config, where, "num_key_value_heads")
-                          : spec.num_heads;
-  spec.head_dim = has_number(config, "head_dim") ? required_size(config, where, "head_dim")
-                                                 : spec.hidden_size / spec.num_heads;
-  spec.max_positions = config.value("max_position_embeddings", int64_t{2048});
-  spec.rms_norm_eps = config.value("rms_norm_eps", 1e-6);
+  spec.model_type = config.text("model_type", "");
+  spec.hidden_size = config.count("hidden_size", family.hidden_size);
+  spec.intermediate_size = config.count("intermediate_size", family.intermediate_size);
+  spec.num_layers = config.count("num_hidden_layers", family.num_layers);
+  if (spec.num_layers > kMostLayers)
+    config.refuse("num_hidden_layers", fmt::format("at most {}", kMostLayers));
+  spec.vocab_size = config.count("vocab_size", family.vocab_size);
+  spec.num_heads = config.count("num_attention_heads", family.num_heads);
+  spec.num_kv_heads = read_kv_heads(config, family, spec.num_heads);
+  spec.head_dim = read_head_dim(config, family, spec);
+  spec.max_positions = config.count("max_position_embeddings", family.max_positions);
+  spec.rms_norm_eps = config.positive("rms_norm_eps", family.rms_norm_eps);
   spec.attention_scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
-  spec.qkv_bias = config.value("attention_bias", false);
-  spec.mlp_bias = config.value("mlp_bias", false);
-  spec.tied_embeddings = config.value("tie_word_embeddings", false);
+  spec.tied_embeddings = config.flag("tie_word_embeddings", family.tied_embeddings);
+  spec.activation = read_activation(config, family);
   spec.windows.assign(spec.num_layers, 0);
-  spec.rope = read_rope(config, where);
-  if (spec.num_heads % spec.num_kv_heads != 0) {
-    throw ModelError({.where = where,
-                      .found = fmt::format("num_attention_heads {} with num_key_value_heads {}",
-                                           spec.num_heads, spec.num_kv_heads),
-                      .expected = "a multiple",
-                      .fix = "use the config.json that came with the model"});
-  }
-  const std::string activation =
-      config.value("hidden_activation", config.value("hidden_act", "silu"));
-  if (activation != "silu" && activation != "swish" && activation.rfind("gelu", 0) != 0) {
-    throw ModelError({.where = where,
-                      .found = fmt::format("hidden_act '{}'", activation),
-                      .expected = "silu or gelu_pytorch_tanh",
-                      .fix = {}});
-  }
+  spec.rope = read_rope(config, {.max_positions = spec.max_positions,
+                                 .head_dim = spec.head_dim,
+                                 .is_phi3 = family.rope_of_phi3});
+  warn_of_dropouts(config, family);
   return spec;
 }
 
-void set_windows(DecoderSpec& spec, const nlohmann::ordered_json& config, const std::string& where,
-                 int64_t window, const std::function<bool(int64_t layer)>& otherwise) {
-  const bool by_type = config.contains("layer_types") && config["layer_types"].is_array();
-  if (by_type && static_cast<int64_t>(config["layer_types"].size()) != spec.num_layers) {
-    throw ModelError(
-        {.where = where,
-         .found = fmt::format("layer_types names {} layers", config["layer_types"].size()),
-         .expected = fmt::format("num_hidden_layers, {}", spec.num_layers),
-         .fix = "use the config.json that came with the model"});
+void set_windows(DecoderSpec& spec, const ConfigFields& config, int64_t window,
+                 const std::function<bool(int64_t layer)>& otherwise) {
+  const std::vector<std::string> types = config.texts("layer_types");
+  if (config.has("layer_types") && static_cast<int64_t>(types.size()) != spec.num_layers) {
+    throw ModelError({.where = config.where(),
+                      .found = fmt::format("layer_types names {} layers", types.size()),
+                      .expected = fmt::format("num_hidden_layers, {}", spec.num_layers),
+                      .fix = ConfigFields::kOwnConfig});
   }
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    const bool windowed =
-        by_type ? config["layer_types"][layer] == "sliding_attention" : otherwise(layer);
+    bool windowed = otherwise(layer);
+    if (!types.empty()) {
+      windowed = types[layer] == "sliding_attention";
+      if (!windowed && types[layer] != "full_attention")
+        config.refuse("layer_types", "full_attention and sliding_attention",
+                      "choose another base model");
+    }
+    if (windowed && window == 0)
+      throw ModelError({.where = config.where(),
+                        .found = "'sliding_attention' layers without a window in force",
+                        .expected = "sliding_window, in Qwen with use_sliding_window: true",
+                        .fix = ConfigFields::kOwnConfig});
     spec.windows[layer] = windowed ? window : 0;
   }
 }
 
-void read_windows_of_all_layers(DecoderSpec& spec, const nlohmann::ordered_json& config,
-                                const std::string& where) {
-  if (!has_number(config, "sliding_window")) return;
-  set_windows(spec, config, where, config["sliding_window"], [](int64_t) { return true; });
+void refuse_windows(DecoderSpec& spec, const ConfigFields& config) {
+  set_windows(spec, config, /*window=*/0, [](int64_t) { return false; });
+}
+
+void set_window_of_all_layers(DecoderSpec& spec, const ConfigFields& config, int64_t missing) {
+  constexpr const char* kKey = "sliding_window";
+  const int64_t window = config.is_null(kKey) ? 0 : config.count(kKey, missing);
+  spec.windows.assign(spec.num_layers, window);
+  if (config.has("layer_types"))
+    log_warning(fmt::format("{}: layer_types has no effect in '{}', all layers are alike",
+                            config.where(), spec.model_type));
 }
 
 std::vector<WeightRow> weight_rows(const DecoderSpec& spec) {
   const int64_t d = spec.hidden_size, f = spec.intermediate_size, q = spec.query_width(),
                 kv = spec.kv_width();
-  std::vector<WeightRow> rows = {{"model.embed_tokens.weight", {spec.vocab_size, d}},
+  std::vector<WeightRow> rows = {{spec.embedding_weight, {spec.vocab_size, d}},
                                  {"model.norm.weight", {d}}};
   if (!spec.tied_embeddings) rows.push_back({"lm_head.weight", {spec.vocab_size, d}});
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
@@ -211,32 +207,6 @@ std::vector<WeightRow> weight_rows(const DecoderSpec& spec) {
     linear("mlp.down_proj", d, f, spec.mlp_bias);
   }
   return rows;
-}
-
-RopeFrequencies rope_frequencies(const DecoderSpec& spec, int64_t tokens) {
-  const RopeSpec& rope = spec.rope;
-  const auto dim = static_cast<int64_t>(static_cast<double>(spec.head_dim) * rope.rotary_share);
-  double theta = rope.theta;
-  if (rope.kind ==
-      "dynamic") {  // NTK: the base grows with the sequence once it exceeds the trained length
-    const auto trained = static_cast<double>(spec.max_positions);
-    const double length = std::max(static_cast<double>(tokens), trained);
-    theta *= std::pow(rope.factor * length / trained - (rope.factor - 1),
-                      static_cast<double>(dim) / static_cast<double>(dim - 2));
-  }
-  RopeFrequencies result;
-  const std::vector<float> kept =
-      rope.kind == "yarn" ? yarn_kept_share(rope, dim) : std::vector<float>();
-  for (int64_t i = 0; i < dim / 2; ++i) {
-    auto frequency = static_cast<float>(
-        1.0 / std::pow(theta, static_cast<double>(2 * i) / static_cast<double>(dim)));
-    if (rope.kind == "linear") frequency /= static_cast<float>(rope.factor);
-    if (rope.kind == "llama3") frequency = llama3_frequency(rope, frequency);
-    if (rope.kind == "yarn") frequency *= kept[i] + (1 - kept[i]) / static_cast<float>(rope.factor);
-    result.inverse_frequencies.push_back(frequency);
-  }
-  if (rope.kind == "yarn") result.attention_factor = yarn_attention_factor(rope);
-  return result;
 }
 
 }  // namespace lora_dist

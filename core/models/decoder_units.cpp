@@ -17,7 +17,7 @@ size_t unit_of_head(const DecoderSpec& spec) {
 size_t unit_of(const DecoderSpec& spec, const std::string& name) {
   static const std::string kBlocks = "model.layers.";
   if (name.starts_with(kBlocks)) return unit_of_block(std::stoll(name.substr(kBlocks.size())));
-  return name.starts_with("model.embed_tokens.") ? kEmbedding : unit_of_head(spec);
+  return name == spec.embedding_weight ? kEmbedding : unit_of_head(spec);
 }
 
 }  // namespace

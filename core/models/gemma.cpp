@@ -2,17 +2,38 @@
 // head.
 #include <cmath>
 
+#include "core/log.hpp"
 #include "core/models/decoder_spec.hpp"
 
 namespace lora_dist {
 
-DecoderSpec gemma_spec(const nlohmann::ordered_json& config, const std::string& where) {
-  DecoderSpec spec = read_common_spec(config, where);
+/// Gemma 2 has the same.
+void make_gemma(const ConfigFields& config, DecoderSpec& spec) {
   spec.embedding_scale = std::sqrt(static_cast<double>(spec.hidden_size));
   spec.norm_offset = 1;
-  spec.activation = kernels::Activation::gelu_tanh;
-  spec.tied_embeddings = config.value("tie_word_embeddings", true);
-  spec.output_bias = spec.qkv_bias;
+  spec.qkv_bias = spec.output_bias = config.flag("attention_bias", false);
+}
+
+DecoderSpec gemma_spec(const ConfigFields& config) {
+  DecoderSpec spec = read_common_spec(config, {.hidden_size = 3072,
+                                               .intermediate_size = 24576,
+                                               .num_layers = 28,
+                                               .vocab_size = 256000,
+                                               .num_heads = 16,
+                                               .num_kv_heads = 16,
+                                               .null_kv_heads_are_all = false,
+                                               .head_dim = 256,
+                                               .max_positions = 8192,
+                                               .tied_embeddings = true,
+                                               .activation = "gelu_pytorch_tanh"});
+  make_gemma(config, spec);
+  refuse_windows(spec, config);
+  if (config.has("hidden_activation") &&
+      config.text("hidden_activation", "") != config.text("hidden_act", "gelu_pytorch_tanh"))
+    log_warning(
+        fmt::format("{}: hidden_act is used and hidden_activation is not, as transformers "
+                    "5 does in 'gemma'",
+                    config.where()));
   return spec;
 }
 

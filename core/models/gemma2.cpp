@@ -5,20 +5,33 @@
 
 namespace lora_dist {
 
-DecoderSpec gemma_spec(const nlohmann::ordered_json& config, const std::string& where);
+void make_gemma(const ConfigFields& config, DecoderSpec& spec);
 
-DecoderSpec gemma2_spec(const nlohmann::ordered_json& config, const std::string& where) {
-  DecoderSpec spec = gemma_spec(config, where);
+DecoderSpec gemma2_spec(const ConfigFields& config) {
+  DecoderSpec spec = read_common_spec(config, {.hidden_size = 2304,
+                                               .intermediate_size = 9216,
+                                               .num_layers = 26,
+                                               .vocab_size = 256000,
+                                               .num_heads = 8,
+                                               .num_kv_heads = 4,
+                                               .null_kv_heads_are_all = false,
+                                               .head_dim = 256,
+                                               .heads_divide_width = true,
+                                               .max_positions = 8192,
+                                               .tied_embeddings = true,
+                                               .activation_key = "hidden_activation",
+                                               .activation = "gelu_pytorch_tanh"});
+  make_gemma(config, spec);
   spec.sandwich_norms = true;
-  const auto softcap = [&](const char* key) {
-    return config.contains(key) && config[key].is_number() ? config[key].get<double>() : 0.0;
+  const auto softcap = [&](const char* key, double missing) {
+    return config.is_null(key) ? 0 : config.positive(key, missing);  // null: none
   };
-  spec.attention_softcap = softcap("attn_logit_softcapping");
-  spec.logit_softcap = softcap("final_logit_softcapping");
-  spec.attention_scale =
-      1.0 / std::sqrt(config.value("query_pre_attn_scalar", static_cast<double>(spec.head_dim)));
-  set_windows(spec, config, where, config.value("sliding_window", int64_t{4096}),
-              [](int64_t layer) { return layer % 2 == 0; });
+  spec.attention_softcap = softcap("attn_logit_softcapping", 50);
+  spec.logit_softcap = softcap("final_logit_softcapping", 30);
+  spec.attention_scale = 1.0 / std::sqrt(config.positive("query_pre_attn_scalar", 256));
+  const int64_t window =
+      config.is_null("sliding_window") ? 0 : config.count("sliding_window", /*missing=*/4096);
+  set_windows(spec, config, window, [](int64_t layer) { return layer % 2 == 0; });
   return spec;
 }
 

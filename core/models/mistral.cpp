@@ -1,12 +1,15 @@
-// Mistral 7B and its kin: grouped-query attention, a sliding window in v0.1.
+// Mistral 7B and its kin: grouped-query attention, no biases, a sliding window in v0.1.
 #include "core/models/decoder_spec.hpp"
 
 namespace lora_dist {
 
-DecoderSpec mistral_spec(const nlohmann::ordered_json& config, const std::string& where) {
-  DecoderSpec spec = read_common_spec(config, where);
-  spec.qkv_bias = false;
-  read_windows_of_all_layers(spec, config, where);
+DecoderSpec mistral_spec(const ConfigFields& config) {
+  DecoderSpec spec = read_common_spec(
+      config, {.intermediate_size = 14336,
+               .num_kv_heads = 8,
+               .null_kv_heads_are_all = false,
+               .max_positions = 131072});
+  set_window_of_all_layers(spec, config, /*missing=*/4096);
   return spec;
 }
 

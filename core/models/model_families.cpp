@@ -2,8 +2,7 @@
 
 namespace lora_dist {
 
-#define LORA_DIST_MODEL(name) \
-  DecoderSpec name##_spec(const nlohmann::ordered_json&, const std::string&);
+#define LORA_DIST_MODEL(name) DecoderSpec name##_spec(const ConfigFields&);
 #include "core/models/models.def"
 #undef LORA_DIST_MODEL
 
@@ -28,14 +27,7 @@ DecoderSpec read_decoder_spec(const nlohmann::ordered_json& config, const std::s
          .expected = fmt::format("one of {}", fmt::join(model_families().names(), ", ")),
          .fix = "choose a base model of one of these families"});
   }
-  try {
-    return (*family)(config, where);
-  } catch (const nlohmann::json::exception& failure) {
-    throw ModelError({.where = where,
-                      .found = fmt::format("a value of another type ({})", failure.what()),
-                      .expected = {},
-                      .fix = "use the config.json that came with the model"});
-  }
+  return (*family)(ConfigFields(config, where));
 }
 
 }  // namespace lora_dist

@@ -9,8 +9,7 @@
 
 namespace lora_dist {
 
-using FamilyFactory =
-    std::function<DecoderSpec(const nlohmann::ordered_json& config, const std::string& where)>;
+using FamilyFactory = std::function<DecoderSpec(const ConfigFields& config)>;
 const Registry<FamilyFactory>& model_families();
 
 /// The spec of a model folder's config.json; `where` names the file.

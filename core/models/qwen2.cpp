@@ -5,20 +5,27 @@ namespace lora_dist {
 
 /// Only with use_sliding_window; without layer_types from layer max_window_layers on. Qwen3 has the
 /// same keys.
-void read_qwen_windows(const nlohmann::ordered_json& config, const std::string& where,
-                       DecoderSpec& spec) {
-  if (!config.value("use_sliding_window", false) || !config.contains("sliding_window") ||
-      !config["sliding_window"].is_number())
-    return;
-  const int64_t first_windowed = config.value("max_window_layers", int64_t{28});
-  set_windows(spec, config, where, config["sliding_window"],
-              [first_windowed](int64_t layer) { return layer >= first_windowed; });
+void read_qwen_windows(const ConfigFields& config, DecoderSpec& spec) {
+  const bool used = config.flag("use_sliding_window", false);
+  const int64_t given =
+      config.is_null("sliding_window") ? 0 : config.count("sliding_window", /*missing=*/4096);
+  const int64_t window = used ? given : 0;
+  // 0 is a number of its own here: all layers have the window.
+  const int64_t first_windowed =
+      config.json().value("max_window_layers", nlohmann::ordered_json()) == 0
+          ? 0
+          : config.count("max_window_layers", /*missing=*/28);
+  set_windows(spec, config, window,
+              [&](int64_t layer) { return window > 0 && layer >= first_windowed; });
 }
 
-DecoderSpec qwen2_spec(const nlohmann::ordered_json& config, const std::string& where) {
-  DecoderSpec spec = read_common_spec(config, where);
+DecoderSpec qwen2_spec(const ConfigFields& config) {
+  DecoderSpec spec = read_common_spec(config, {.intermediate_size = 22016,
+                                               .vocab_size = 151936,
+                                               .num_kv_heads = 32,
+                                               .max_positions = 32768});
   spec.qkv_bias = true;
-  read_qwen_windows(config, where, spec);
+  read_qwen_windows(config, spec);
   return spec;
 }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <tuple>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
 #include "data/printable.hpp"
@@ -29,35 +31,59 @@ void require_folder(const std::string& model_dir) {
   throw ModelError({model_dir, "is a file", "the folder of a base model", {}});
 }
 
+/// "'a', 'b', 'c', ...", at most three of them.
+std::string first_names(const std::vector<std::string>& names) {
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < std::min<size_t>(names.size(), 3); ++i)
+    shown.push_back(fmt::format("'{}'", printable(names[i], 256)));
+  return fmt::format("{}{}", fmt::join(shown, ", "), names.size() > shown.size() ? ", ..." : "");
+}
+
 /// All tensors of one or more mapped files under one numbering, in name order.
 class MappedWeights final : public WeightSource {
  public:
-  MappedWeights(std::string location, const std::vector<std::string>& paths)
+  /// Which of the files an index gives a tensor to.
+  using FileOf = std::map<std::string, size_t>;
+
+  /// A tensor that several files hold is the one of the file that `file_of` names, else the last.
+  MappedWeights(std::string location, const std::vector<std::string>& paths,
+                const FileOf& file_of = {})
       : location_(std::move(location)) {
     struct Entry {
       WeightInfo info;
       Place place;
     };
     std::vector<Entry> entries;
+    std::vector<std::string> repeated;
     for (const std::string& path : paths) {
       files_.push_back(SafetensorsFile::open(path));
       const auto& weights = files_.back()->weights();
       for (size_t i = 0; i < weights.size(); ++i)
         entries.push_back({weights[i], {files_.size() - 1, i}});
     }
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-      return std::tie(a.info.name, a.place.file) < std::tie(b.info.name, b.place.file);
+    const auto is_chosen = [&](const Entry& entry) {
+      const auto chosen = file_of.find(entry.info.name);
+      return chosen != file_of.end() && chosen->second == entry.place.file;
+    };
+    // Of one name, the entry that counts comes last.
+    std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
+      return std::tuple(std::string_view(a.info.name), is_chosen(a), a.place.file) <
+             std::tuple(std::string_view(b.info.name), is_chosen(b), b.place.file);
     });
     for (Entry& entry : entries) {
-      if (!weights_.empty() && weights_.back().name == entry.info.name)
-        throw ModelError(
-            {location_,
-             fmt::format("tensor '{}' is in {} and in {}", printable(entry.info.name, 256),
-                         files_[places_.back().file]->path(), files_[entry.place.file]->path()),
-             "one of them", "download again"});
+      if (!weights_.empty() && weights_.back().name == entry.info.name) {
+        repeated.push_back(entry.info.name);
+        weights_.back() = std::move(entry.info);
+        places_.back() = entry.place;
+        continue;
+      }
       weights_.push_back(std::move(entry.info));
       places_.push_back(entry.place);
     }
+    if (!repeated.empty())
+      log_warning(fmt::format("{}: in several files: {}; {}'s from {} is used", location_,
+                              first_names(repeated), printable(repeated.front(), 256),
+                              files_[place_of(repeated.front()).file]->path()));
   }
 
   const std::string& location() const override { return location_; }
@@ -70,14 +96,21 @@ class MappedWeights final : public WeightSource {
     const Place place = places_.at(index);
     files_[place.file]->release(place.index);
   }
-  bool file_contains(size_t file, const std::string& name) const {
-    return files_[file]->contains(name);
+  bool contains(const std::string& name) const {
+    return std::any_of(files_.begin(), files_.end(),
+                       [&](const auto& file) { return file->contains(name); });
   }
 
  private:
   struct Place {
     size_t file, index;
   };
+  Place place_of(const std::string& name) const {
+    const auto found = std::lower_bound(
+        weights_.begin(), weights_.end(), name,
+        [](const WeightInfo& weight, const std::string& wanted) { return weight.name < wanted; });
+    return places_[static_cast<size_t>(found - weights_.begin())];
+  }
   std::string location_;
   std::vector<std::shared_ptr<SafetensorsFile>> files_;
   std::vector<WeightInfo> weights_;
@@ -120,18 +153,19 @@ std::unique_ptr<WeightSource> open_indexed(const std::string& model_dir) {
     paths.push_back(inside(model_dir, name));
   }
 
-  auto source = std::make_unique<MappedWeights>(model_dir, paths);
+  MappedWeights::FileOf file_of;
   for (const auto& [tensor, name] : map->items()) {
-    const auto file =
-        std::lower_bound(names.begin(), names.end(), name.get_ref<const std::string&>()) -
-        names.begin();
-    if (!source->file_contains(static_cast<size_t>(file), tensor))
-      throw ModelError(
-          {index_path,
-           fmt::format("tensor '{}' is not in '{}'", printable(tensor, 256), names[file]),
-           {},
-           "download again"});
+    const auto file = std::lower_bound(names.begin(), names.end(), name.get<std::string>());
+    file_of[tensor] = static_cast<size_t>(file - names.begin());
   }
+  auto source = std::make_unique<MappedWeights>(model_dir, paths, file_of);
+  std::vector<std::string> lacking;
+  for (const auto& [tensor, file] : file_of)
+    if (!source->contains(tensor)) lacking.push_back(tensor);
+  // One that the model needs is missed by name when its layers look for it.
+  if (!lacking.empty())
+    log_warning(fmt::format("{}: names {} tensor{} that no file holds: {}", index_path,
+                            lacking.size(), lacking.size() == 1 ? "" : "s", first_names(lacking)));
   return source;
 }
 
@@ -166,8 +200,9 @@ nlohmann::ordered_json read_model_config(const std::string& model_dir) {
     throw ModelError(
         {folder_label(model_dir), "no config.json", "a model folder in Hugging Face layout", {}});
   nlohmann::ordered_json config = read_json_file(path, size_t{1} << 20);
-  const auto quantization = config.find("quantization_config");
-  if (quantization != config.end() && !quantization->is_null()) {
+  for (const char* key : {"quantization_config", "compression_config"}) {
+    const auto quantization = config.find(key);
+    if (quantization == config.end() || quantization->is_null()) continue;
     std::string method =
         quantization->is_object() ? quantization->value("quant_method", "quantised") : "quantised";
     if (method.size() <= 4)

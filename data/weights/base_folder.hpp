@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,9 @@
 namespace lora_dist {
 
 /// The weights of a Hugging Face folder: model.safetensors, or the files of
-/// model.safetensors.index.json; mapped. Errors  ModelError: only pickles there, index names a
-/// missing file or leaves the folder, duplicate tensors.
+/// model.safetensors.index.json; mapped. Where several files hold a tensor the index decides, with
+/// a warning; so a tensor that the index names and no file holds. Errors  ModelError: only pickles
+/// there, index names a missing file or leaves the folder.
 std::unique_ptr<WeightSource> open_base_weights(const std::string& model_dir);
 
 /// config.json of a base model. Errors  ModelError: no such folder, no config.json, broken JSON,
@@ -30,6 +32,7 @@ struct NewBaseFolder {
   TensorSupplier tensor;  // of weights[index], asked tensor by tensor
   uint64_t max_shard_bytes =
       5'000'000'000;  // beyond it several files and an index, as transformers writes them
+  std::optional<bool> tied_embeddings = {};  // tie_word_embeddings; as in source_dir where not set
 };
 /// Writes a base model under a temporary name and renames it: a reader sees all of it or nothing.
 /// `dtype` in config.json becomes the type of most of the weights. Errors  ConfigError (output_dir

@@ -107,6 +107,7 @@ void write_config(const NewBaseFolder& folder, const fs::path& target) {
   const char* key =
       config.contains("torch_dtype") ? "torch_dtype" : "dtype";  // before and since transformers v5
   if (!dtype.empty()) config[key] = dtype;
+  if (folder.tied_embeddings) config["tie_word_embeddings"] = *folder.tied_embeddings;
   write_new_file(target / "config.json", config.dump(2) + "\n");
 }
 

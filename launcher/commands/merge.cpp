@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.hpp"
+#include "core/models/tied_head.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/run/base_model.hpp"
@@ -45,7 +46,13 @@ class MergeCommand final : public Command {
     }
     NewBaseFolder folder{
         .source_dir = open_.base, .output_dir = output_, .weights = model.files->weights()};
-    for (WeightInfo& weight : folder.weights) weight.dtype = stored_dtype(dtype_, weight.dtype);
+    const DecoderSpec& spec = model.decoder->spec();
+    for (WeightInfo& weight : folder.weights) {
+      weight.dtype = stored_dtype(dtype_, weight.dtype);
+      if (weight.name == spec.embedding_weight) weight.name = kEmbeddingWeight;
+    }
+    // A head that differs from the embedding is used by every reader only where nothing ties them.
+    if (!spec.tied_embeddings) folder.tied_embeddings = false;
     folder.tensor = [&](size_t index) {
       at::Tensor weight = model.files->acquire(index);
       const auto linear = adapted.find(folder.weights[index].name);

@@ -12,6 +12,7 @@
 #include "core/error.hpp"
 #include "core/fit.hpp"
 #include "core/models/model_families.hpp"
+#include "core/models/tied_head.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
@@ -83,8 +84,9 @@ class PlanCommand final : public Command {
                        config.distribution.threads_per_rank));
     const int64_t program_bytes =
         program_bytes_of(base, config.model.dtype, gpu_ ? at::kCUDA : at::kCPU);
-    const DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
+    DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
     const std::unique_ptr<WeightSource> files = open_base_weights(base);
+    settle_head(spec, *files);
     const FitRequest request = fit_request(config, spec, *files, program_bytes);
     const Fit fit = find_fit(request);
     const PlanReport report{.config = config,

@@ -7,6 +7,7 @@
 #include "core/models/decoder_units.hpp"
 #include "core/models/model_families.hpp"
 #include "core/models/resident_weights.hpp"
+#include "core/models/tied_head.hpp"
 #include "data/weights/base_folder.hpp"
 #include "data/weights/base_view.hpp"
 #include "data/weights/generation_config.hpp"
@@ -147,6 +148,7 @@ OpenedModel open_model(const OpenRequest& request) {
   DecoderSpec spec = read_decoder_spec(model.config, request.base + "/config.json");
   model.eos_ids = read_eos_ids(request.base);
   model.files = open_base_weights(request.base);
+  settle_head(spec, *model.files);
   make_decoder(model, std::move(spec), request);
   std::string template_name = request.template_name;
   for (const AdapterChoice& choice : request.adapters) {
