@@ -1,10 +1,12 @@
 #include "data/exports/adapter_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <regex>
 #include <set>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 #include "data/json.hpp"
 #include "data/printable.hpp"
 
@@ -22,7 +24,34 @@ constexpr int64_t kMaxLoraRank = 1024;
 constexpr const char* kUnsupported[] = {
     "use_dora",          "modules_to_save",         "lora_bias",       "fan_in_fan_out",
     "layer_replication", "trainable_token_indices", "use_qalora",      "target_parameters",
-    "use_bdlora",        "alora_invocation_tokens", "megatron_config", "arrow_config"};
+    "use_bdlora",        "alora_invocation_tokens", "megatron_config", "arrow_config",
+    "velora_config",     "monteclora_config",       "kasa_config"};
+
+/// Keys of PEFT 0.21 that say how an adapter was trained or stored and change nothing about what
+/// its matrices do: their names, ranks and scales hold all there is.
+constexpr const char* kWithoutEffect[] = {
+    "auto_mapping",      "corda_config",   "ensure_weight_tying", "eva_config",    "inference_mode",
+    "layers_pattern",    "lora_ga_config", "loftq_config",        "megatron_core", "peft_version",
+    "qalora_group_size", "revision",       "runtime_config",      "task_type"};
+
+constexpr const char* kRead[] = {"alpha_pattern",
+                                 "base_model_name_or_path",
+                                 "bias",
+                                 "exclude_modules",
+                                 "init_lora_weights",
+                                 "layers_to_transform",
+                                 "lora_alpha",
+                                 "lora_dropout",
+                                 "peft_type",
+                                 "r",
+                                 "rank_pattern",
+                                 "target_modules",
+                                 "use_rslora"};
+
+/// Of init_lora_weights: ways to start that take from the base what they put into A and B, so that
+/// the matrices fit a base that is not the one on disk. Those that PEFT can convert, and LoftQ.
+constexpr const char* kChangesBase[] = {"pissa", "corda", "olora", "lora_ga", "loftq"};
+constexpr const char* kKeepsBase[] = {"gaussian", "eva", "orthogonal", "mica"};
 
 /// Whole numbers without a fraction, as PEFT writes its int fields.
 Json number(double value) {
@@ -74,6 +103,47 @@ bool is_switched_off(const Json& value) {
          ((value.is_array() || value.is_object()) && value.empty());
 }
 
+void check_initialisation(const Json& config, const std::string& where) {
+  const auto value = config.find("init_lora_weights");
+  if (value == config.end() || value->is_null() || value->is_boolean()) return;
+  std::string name = value->is_string() ? value->get<std::string>() : value->dump();
+  std::transform(name.begin(), name.end(), name.begin(), ::tolower);
+  const auto is_one_of = [&](const auto& names) {
+    return std::any_of(std::begin(names), std::end(names), [&](std::string_view known) {
+      return name == known || (known == "pissa" && name.starts_with("pissa_niter_")) ||
+             (known == "corda" && name.starts_with("corda"));
+    });
+  };
+  if (is_one_of(kKeepsBase)) return;
+  if (!is_one_of(kChangesBase))
+    throw ModelError({where, fmt::format("init_lora_weights '{}' is not known", printable(name)),
+                      fmt::format("true, false or one of {}", fmt::join(kKeepsBase, ", ")),
+                      "use an adapter of the unchanged base"});
+  const bool is_loftq = name == "loftq";
+  throw ModelError(
+      {where,
+       fmt::format("init_lora_weights '{}' changed the base, these matrices do not fit the one on "
+                   "disk",
+                   printable(name)),
+       "an adapter of the unchanged base",
+       is_loftq ? "merge it in PEFT into the base that LoftQ left, and use the result as a base"
+                : "save it in PEFT with save_pretrained(..., "
+                  "path_initial_model_for_weight_conversion=...)"});
+}
+
+/// Keys that PEFT 0.21 does not have: of a later release or another program.
+void warn_of_unknown_keys(const Json& config, const std::string& where) {
+  std::set<std::string> known(std::begin(kRead), std::end(kRead));
+  known.insert(std::begin(kUnsupported), std::end(kUnsupported));
+  known.insert(std::begin(kWithoutEffect), std::end(kWithoutEffect));
+  std::vector<std::string> unknown;
+  for (const auto& [key, value] : config.items())
+    if (!known.count(key) && !is_switched_off(value)) unknown.push_back(printable(key));
+  if (!unknown.empty())
+    log_warning(fmt::format("{}: {} {} not known and not used", where, fmt::join(unknown, ", "),
+                            unknown.size() == 1 ? "is" : "are"));
+}
+
 void refuse_unsupported(const Json& config, const std::string& where) {
   const auto refuse = [&](const std::string& key) {
     throw ModelError({where,
@@ -83,11 +153,14 @@ void refuse_unsupported(const Json& config, const std::string& where) {
   };
   const std::string type = json_text(config, "peft_type", where);
   if (type != "LORA")
-    throw ModelError(
-        {where, fmt::format("peft_type '{}' is not supported", printable(type)), "LORA", {}});
+    throw ModelError({where, fmt::format("peft_type '{}' is not supported", printable(type)),
+                      "LORA", "train a LoRA adapter, or merge this one in PEFT"});
   for (const char* key : kUnsupported)
     if (config.contains(key) && !is_switched_off(config[key])) refuse(key);
-  if (config.contains("bias") && config["bias"] != "none") refuse("bias");
+  if (config.contains("bias") && !is_switched_off(config["bias"]) && config["bias"] != "none")
+    refuse("bias");
+  check_initialisation(config, where);
+  warn_of_unknown_keys(config, where);
 }
 
 ModulePattern parse_pattern(const Json& config, const char* key, const std::string& where) {
@@ -207,9 +280,16 @@ AdapterDescription parse_adapter_config(const nlohmann::ordered_json& config,
     description.base_model = config["base_model_name_or_path"].get<std::string>();
   description.lora_rank = json_integer(config, "r", where);
   description.lora_alpha = json_number(config, "lora_alpha", where);
-  if (config.contains("lora_dropout"))
+  if (config.contains("lora_dropout") && !config["lora_dropout"].is_null())
     description.lora_dropout = json_number(config, "lora_dropout", where);
-  description.use_rslora = config.contains("use_rslora") && config["use_rslora"] == true;
+  if (config.contains("use_rslora") && !is_switched_off(config["use_rslora"])) {
+    if (config["use_rslora"] != true)
+      throw ModelError({where,
+                        fmt::format("use_rslora is {}", json_kind(config["use_rslora"].type())),
+                        "true or false",
+                        {}});
+    description.use_rslora = true;
+  }
   description.target_modules = parse_pattern(config, "target_modules", where);
   description.exclude_modules = parse_pattern(config, "exclude_modules", where);
   description.rank_pattern = parse_pattern_map(config, "rank_pattern", where);

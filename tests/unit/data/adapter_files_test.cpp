@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "data/json.hpp"
@@ -265,10 +266,31 @@ TEST_F(AdapterFolder, RequestsForWhatWeLackAreNamed) {
   EXPECT_EQ(line("bias", "all"),
             "adapter/adapter_config.json: bias \"all\" is not supported" + fix);
   EXPECT_EQ(line("peft_type", "IA3"),
-            "adapter/adapter_config.json: peft_type 'IA3' is not supported, expected LORA");
+            "adapter/adapter_config.json: peft_type 'IA3' is not supported, expected LORA; train a "
+            "LoRA adapter, or merge this one in PEFT");
   EXPECT_EQ(line("r", 0), "adapter/adapter_config.json: r 0, expected 1 to 1024");
   EXPECT_EQ(line("r", "x"), "adapter/adapter_config.json: 'r' is \"x\", expected an integer");
   EXPECT_EQ(line("unknown_key_of_tomorrow", 1), "(no error)");
+}
+
+TEST_F(AdapterFolder, MadeForABaseThatItsInitialisationChangedIsRefused) {
+  write(some_description());
+  const auto error_with = [&](const nlohmann::ordered_json& value) {
+    change_config([&](auto& config) { config["init_lora_weights"] = value; });
+    return load_error();
+  };
+  for (const char* changing : {"pissa", "pissa_niter_16", "olora", "OLoRA", "corda", "lora_ga"})
+    EXPECT_THAT(error_with(changing),
+                testing::HasSubstr("' changed the base, these matrices do not fit the one on disk, "
+                                   "expected an adapter of the unchanged base; save it in PEFT "
+                                   "with save_pretrained(..., "
+                                   "path_initial_model_for_weight_conversion=...)"))
+        << changing;
+  EXPECT_THAT(error_with("loftq"), testing::HasSubstr("; merge it in PEFT into the base that"));
+  EXPECT_THAT(error_with("svd_of_tomorrow"), testing::HasSubstr("'svd_of_tomorrow' is not known"));
+  for (const nlohmann::ordered_json& keeping : std::vector<nlohmann::ordered_json>{
+           true, false, nullptr, "gaussian", "eva", "orthogonal", "mica"})
+    EXPECT_EQ(error_with(keeping), "(no error)") << keeping;
 }
 
 TEST_F(AdapterFolder, TensorsThatAreNotLoraOfALinearLayerAreNamed) {
