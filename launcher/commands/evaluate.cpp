@@ -9,6 +9,7 @@
 #include "dist/backends/backend.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/run/base_model.hpp"
+#include "launcher/run/long_samples.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/scratch_folder.hpp"
 
@@ -49,6 +50,7 @@ class EvaluateCommand final : public Command {
                          .prepared_dir = scratch.path(),
                          .vocab_size = model.decoder->spec().vocab_size},
                         model.tokenizer.get(), model.prompt_template.get(), *alone.front());
+    warn_of_long_samples(*dataset, model.decoder->spec());
     report(*dataset, sum_of_losses(*model.decoder, *dataset));
     return 0;
   }

@@ -11,6 +11,7 @@
 #include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/device.hpp"
+#include "launcher/run/long_samples.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/world.hpp"
 
@@ -38,6 +39,7 @@ class PrepareCommand final : public Command {
     }
     const RunData data = prepare_run_data(config, spec.vocab_size, tokenizer.get(),
                                           prompt_template.get(), *communicator);
+    warn_of_long_samples(*data.train, spec);
     const DatasetStats& stats = data.train->stats();
     if (world.rank == 0) {
       std::fputs(data_text({.path = data.path,

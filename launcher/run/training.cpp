@@ -25,6 +25,7 @@
 #include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/device.hpp"
+#include "launcher/run/long_samples.hpp"
 #include "launcher/run/mathematics.hpp"
 #include "launcher/run/memory.hpp"
 #include "launcher/run/ownership.hpp"
@@ -171,6 +172,7 @@ class Run {
                    }).front() == "finished";
     if (is_finished_) return say_finished();
     open_rank_log();
+    warn_of_long_samples(*data_.train, base_.decoder->spec());
     fit_ = require_fit(fit_request(), device_, *communicator_);
     on_all_ranks(*communicator_, [&] {
       place_base();
