@@ -13,7 +13,8 @@ namespace lora_dist {
 /// know. ModelError, DataError: a known kind that is damaged.
 nlohmann::ordered_json inspect_path(const std::string& path);
 
-/// The same for a person.
-std::string inspection_text(const nlohmann::ordered_json& inspection);
+/// The same for a person. A base model is a page, with a line for each kind of tensor; `all` lists
+/// each tensor instead.
+std::string inspection_text(const nlohmann::ordered_json& inspection, bool all = false);
 
 }  // namespace lora_dist

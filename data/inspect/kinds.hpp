@@ -2,10 +2,20 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "core/weight_source.hpp"
+
 namespace lora_dist {
+
+/// Sums over tensors: how many, how many values, bytes, and the values of each type.
+nlohmann::ordered_json tensor_totals(const std::vector<WeightInfo>& weights);
+/// Each tensor with its type, shape and bytes.
+nlohmann::ordered_json tensor_list(const std::vector<WeightInfo>& weights);
+/// Each kind of tensor: one name for those that differ by a number alone, with their count.
+nlohmann::ordered_json tensor_kinds(const std::vector<WeightInfo>& weights);
 
 nlohmann::ordered_json inspect_safetensors(const std::string& path);
 nlohmann::ordered_json inspect_base_model(const std::string& model_dir);

@@ -1,4 +1,4 @@
-// lora-dist inspect PATH [--json]
+// lora-dist inspect PATH [--json] [--all]
 #include "data/inspect/inspect.hpp"
 
 #include <cstdio>
@@ -16,19 +16,21 @@ class InspectCommand final : public Command {
   void declare(CLI::App& app) override {
     app.add_option("path", path_, "safetensors file, adapter, checkpoint, run folder or base model")
         ->required();
+    app.add_flag("--all", all_, "of a base model: list each tensor, not each kind of tensor");
     app.add_flag("--json", json_, "print one JSON value");
   }
 
   int run() override {
     const auto inspection = inspect_path(path_);
-    const std::string text = json_ ? utf8_dump(inspection) + "\n" : inspection_text(inspection);
+    const std::string text =
+        json_ ? utf8_dump(inspection) + "\n" : inspection_text(inspection, all_);
     std::fputs(text.c_str(), stdout);
     return 0;
   }
 
  private:
   std::string path_;
-  bool json_ = false;
+  bool json_ = false, all_ = false;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "data/inspect/inspect.hpp"
 
 #include <filesystem>
+#include <sstream>
 
 #include <gtest/gtest.h>
 
@@ -110,6 +111,32 @@ TEST(Inspect, ABaseModelTellsArchitectureAndParameters) {
   EXPECT_EQ(it["model_type"], "llama");
   EXPECT_EQ(it["parameters"], 25);
   EXPECT_NE(inspection_text(it).find("llama"), std::string::npos);
+}
+
+TEST(Inspect, ABaseModelIsAPageWithALineForEachKindOfTensor) {
+  const auto it = inspect_path(std::string(LORA_DIST_SOURCE_DIR) + "/examples/base-tiny");
+  EXPECT_EQ(it["model"]["tied_head"], true);
+  EXPECT_EQ(it["eos_ids"].dump(), "[2047,2043]");
+  EXPECT_EQ(it["tensors"].size(), it["num_tensors"]);
+  const std::string page = inspection_text(it);
+  EXPECT_NE(page.find("    6 x BF16 [512,192]        model.layers.*.mlp.up_proj.weight\n"),
+            std::string::npos)
+      << page;
+  std::istringstream lines(page);
+  int64_t num_lines = 0;
+  for (std::string line; std::getline(lines, line); ++num_lines) EXPECT_LE(line.size(), 80u);
+  EXPECT_LE(num_lines, 30);
+  EXPECT_NE(inspection_text(it, /*all=*/true).find("model.layers.5.mlp.up_proj.weight"),
+            std::string::npos);
+}
+
+TEST(Inspect, ABaseModelOfAnUnknownFamilyIsToldAllTheSame) {
+  const TempFolder folder;
+  folder.write("config.json", R"({"model_type": "mamba"})");
+  write_safetensors(folder.file("model.safetensors"), {{"w", at::ones({5, 5})}}, {});
+  const std::string page = inspection_text(inspect_path(folder.path()));
+  EXPECT_NE(page.find("mamba: "), std::string::npos) << page;
+  EXPECT_NE(page.find("    1 x F32  [5,5]            w\n"), std::string::npos) << page;
 }
 
 TEST(Inspect, AnHdf5PartTellsSamplesTokensAndWhatItWasMadeFrom) {
