@@ -82,7 +82,8 @@ int64_t resident_base_bytes(const PlanRequest& request) {
     const bool is_embedding = weight.name == spec.embedding_weight;
     const bool looked_up_only = is_embedding && !spec.tied_embeddings;
     const bool repeats = !is_embedding && weight.name == kHeadWeight && spec.tied_embeddings;
-    if (!(looked_up_only || repeats) || request.sharding != Sharding::shared) bytes += stored_bytes(weight);
+    if (!(looked_up_only || repeats) || request.sharding != Sharding::shared)
+      bytes += stored_bytes(weight);
   }
   return bytes;
 }

@@ -4,11 +4,10 @@
 namespace lora_dist {
 
 DecoderSpec mistral_spec(const ConfigFields& config) {
-  DecoderSpec spec = read_common_spec(
-      config, {.intermediate_size = 14336,
-               .num_kv_heads = 8,
-               .null_kv_heads_are_all = false,
-               .max_positions = 131072});
+  DecoderSpec spec = read_common_spec(config, {.intermediate_size = 14336,
+                                               .num_kv_heads = 8,
+                                               .null_kv_heads_are_all = false,
+                                               .max_positions = 131072});
   set_window_of_all_layers(spec, config, /*missing=*/4096);
   return spec;
 }

@@ -52,8 +52,8 @@ class Spec:
     batch_shapes: tuple = ((2, 20), (3, 13))
 
 
-# The longer micro-batch exceeds every sliding window below, and max_position_embeddings of llama_dynamic; the shorter one
-# does not exceed the latter, so that transformers, which remembers the longest length seen, forgets it in between.
+# The longer micro-batch exceeds every sliding window below, and max_position_embeddings of llama_dynamic and the original
+# length of phi3_longrope; the shorter one does not exceed the latter two, so that transformers, which remembers the longest length seen, forgets it in between.
 SPECS = {
     "llama": Spec(
         "LlamaConfig",
@@ -96,6 +96,17 @@ SPECS = {
         {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True},
         lora={"use_rslora": True},
         rope={"rope_type": "default", "rope_theta": 1000000.0},
+    ),
+    "llama_gelu": Spec(
+        "LlamaConfig",
+        {"num_attention_heads": 2, "num_key_value_heads": 2, "hidden_act": "gelu"},
+    ),
+    "phi3_longrope": Spec(
+        "Phi3Config",
+        {"num_attention_heads": 2, "num_key_value_heads": 1, "original_max_position_embeddings": 16},
+        targets=PHI3_LINEARS,
+        rope={"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.1, 1.2, 1.5],
+              "long_factor": [1.0, 1.5, 2.5, 4.0], "partial_rotary_factor": 0.5},
     ),
     "qwen3": Spec(
         "Qwen3Config",

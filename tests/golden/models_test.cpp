@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/generation.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
 #include "data/files.hpp"
@@ -180,6 +181,55 @@ TEST_P(GoldenModel, GivesPackedSamplesTheLossAndGradientsTheyHaveApart) {
   EXPECT_GT(std::abs(model.decoder->loss(packed) - loss), 1e-4 * loss);
 }
 
+TEST_P(GoldenModel, GivesASampleTheLossItHasAloneWhateverPaddingAndNeighbours) {
+  OpenedModel model = open("adapter_random", "fp32");
+  const at::Tensor tokens = batches().front().tokens_BT[0];
+  const std::vector<int64_t> lengths = {20, 17, 9};  // max_position_embeddings of some is 16
+  constexpr int64_t kWidth = 24;
+  const int64_t count = static_cast<int64_t>(lengths.size());
+  ASSERT_GE(tokens.size(0), lengths.front());
+  Batch padded{.tokens_BT = at::zeros({count, kWidth}, at::kLong),
+               .labels_BT = at::full({count, kWidth}, kIgnoredLabel, at::kLong),
+               .lengths = lengths};
+  std::vector<at::Tensor> row_tokens, row_labels, row_positions;
+  double alone = 0;
+  for (int64_t row = 0; row < count; ++row) {
+    const int64_t length = lengths[row];
+    const at::Tensor sample = tokens.narrow(0, 0, length);
+    at::Tensor labels = sample.roll(-1);
+    labels[length - 1] = kIgnoredLabel;
+    padded.tokens_BT[row].narrow(0, 0, length).copy_(sample);
+    padded.labels_BT[row].narrow(0, 0, length).copy_(labels);
+    row_tokens.push_back(sample);
+    row_labels.push_back(labels);
+    row_positions.push_back(at::arange(length, at::kLong));
+    alone +=
+        model.decoder->loss({.tokens_BT = sample.unsqueeze(0), .labels_BT = labels.unsqueeze(0)});
+  }
+  const Batch packed{.tokens_BT = at::cat(row_tokens).unsqueeze(0),
+                     .labels_BT = at::cat(row_labels).unsqueeze(0),
+                     .positions_BT = at::cat(row_positions).unsqueeze(0)};
+  EXPECT_NEAR(model.decoder->loss(padded), alone, 1e-6 * alone);
+  EXPECT_NEAR(model.decoder->forward_backward(padded, {}), alone, 1e-6 * alone);
+  EXPECT_NEAR(model.decoder->loss(packed), alone, 1e-6 * alone);
+}
+
+TEST_P(GoldenModel, GeneratesBeyondTheOriginalLengthAsItReadsAll) {
+  OpenedModel model = open("adapter_random", "fp32");
+  const RopeSpec& rope = model.decoder->spec().rope;
+  if (rope.depends_on_length() && !rope.rotates_cache_anew)
+    GTEST_SKIP() << "the cache keeps older rotations, as in transformers";
+  const std::vector<int64_t> ids =
+      read_json(folder() / "batch.json")["micro_batches"][0]["input_ids"][0];
+  const std::vector<int64_t> prompt(ids.begin(), ids.begin() + 14);
+  std::vector<int64_t> seen = prompt;
+  for (const int64_t id : generate(*model.decoder, prompt, {.max_new_tokens = 6}).ids) {
+    const at::Tensor whole = model.decoder->logits(seen, nullptr, /*last_only=*/true)[0];
+    EXPECT_EQ(id, whole.argmax().item<int64_t>()) << "behind " << seen.size() << " tokens";
+    seen.push_back(id);
+  }
+}
+
 TEST_P(GoldenModel, GivesTheLogitsOfTransformersAndPeft) {
   OpenedModel model = open("adapter_random", "fp32");
   const auto stored = SafetensorsFile::open((folder() / "expected.safetensors").string());
@@ -223,10 +273,10 @@ TEST_P(GoldenModel, TakesTheTwentyStepsOfPeftInFp32) { expect_same_training("fp3
 TEST_P(GoldenModel, TakesTheTwentyStepsOfPeftInBf16) { expect_same_training("bf16", 1e-2); }
 
 TEST_P(GoldenModel, AnswersTheSameTokenByTokenThroughTheCache) {
-  if (GetParam() == "llama_dynamic")
-    GTEST_SKIP() << "dynamic rope depends on the length so far: a cache keeps older rotations, as "
-                    "in transformers";
   OpenedModel model = open("adapter_random", "fp32");
+  if (model.decoder->spec().rope.depends_on_length())
+    GTEST_SKIP() << "this rope depends on the length so far: a cache keeps older rotations, as in "
+                    "transformers";
   const std::vector<int64_t> ids =
       read_json(folder() / "batch.json")["micro_batches"][0]["input_ids"][0];
   const at::Tensor whole = model.decoder->logits(ids, nullptr, false);
