@@ -1,6 +1,6 @@
 #include "core/all_ranks.hpp"
 
-#include <new>
+#include <sstream>
 
 #include "core/error.hpp"
 
@@ -13,52 +13,43 @@ constexpr double kWorkLimit_s = 24 * 3600;
 
 constexpr char kResult = 'r';
 constexpr char kFailure = 'f';
+constexpr char kEndOfPart = '\0';  // no message has one
 
-std::string failure(int exit_code, const std::string& text) {
-  return fmt::format("{}{}\n{}", kFailure, exit_code, text);
+constexpr std::string Fault::*kParts[] = {&Fault::where, &Fault::found, &Fault::expected,
+                                          &Fault::fix};
+
+/// An error as text: its exit code and its parts, which throw_failure reads.
+std::string failure(int exit_code, const Fault& fault) {
+  std::string text = kFailure + std::to_string(exit_code);
+  for (const auto part : kParts) text += kEndOfPart + fault.*part;
+  return text;
 }
 
 std::string outcome_of(const std::function<std::string()>& work) {
   try {
     return kResult + work();
   } catch (const Error& error) {
-    return failure(error.exit_code(), error.what());
-  } catch (const std::bad_alloc&) {
-    return failure(6, "memory: not enough on this host; use fewer ranks per host");
+    return failure(error.exit_code(), error.fault());
   } catch (const std::exception& error) {
-    return failure(kExitInternal, error.what());
+    if (is_out_of_memory(error))
+      return failure(6, {.where = "memory",
+                         .found = "not enough on this host",
+                         .expected = {},
+                         .fix = "use fewer ranks per host"});
+    const std::string text = error.what();
+    return failure(kExitInternal, {.where = text.substr(0, text.find('\n')), .found = {}});
   }
 }
 
 [[noreturn]] void throw_failure(const std::string& outcome) {
-  const size_t line_end = outcome.find('\n');
-  const int exit_code = std::stoi(outcome.substr(1, line_end - 1));
-  const std::string text = outcome.substr(line_end + 1);
-  // Put together again by Error, the two halves give the same text.
-  const size_t colon = text.find(": ");
-  if (colon == std::string::npos) throw std::runtime_error(text);
-  const Fault fault{
-      .where = text.substr(0, colon), .found = text.substr(colon + 2), .expected = {}, .fix = {}};
-  switch (exit_code) {
-    case 2:
-      throw ConfigError(fault);
-    case 3:
-      throw DataError(fault);
-    case 4:
-      throw ModelError(fault);
-    case 5:
-      throw StorageError(fault);
-    case 6:
-      throw MemoryError(fault);
-    case 7:
-      throw CommError(fault);
-    case 8:
-      throw NumericsError(fault);
-    case 9:
-      throw LockedError(fault);
-    default:
-      throw std::runtime_error(text);
-  }
+  std::istringstream parts(outcome.substr(1));
+  std::string exit_code;
+  std::getline(parts, exit_code, kEndOfPart);
+  Fault fault;
+  for (const auto part : kParts) std::getline(parts, fault.*part, kEndOfPart);
+  // No kind of ours: only the first part is filled, and Error would put a colon behind it.
+  if (std::stoi(exit_code) == kExitInternal) throw std::runtime_error(fault.where);
+  throw_error(std::stoi(exit_code), fault);
 }
 
 }  // namespace

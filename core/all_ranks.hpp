@@ -10,8 +10,8 @@
 namespace lora_dist {
 
 /// Runs `work` here, waits until every rank has run it, and returns all results in rank order.
-/// Where it failed on any rank, every rank throws the error of the lowest one that failed, with the
-/// same text: nobody is left in a collective.
+/// Where it failed on any rank, every rank throws the error of the lowest one that failed, of the
+/// same kind and with the same parts: nobody is left in a collective.
 ///
 /// Ranks   collective. `work` itself must not use `world`.
 /// Errors  those of `work`; CommError.

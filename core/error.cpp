@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <numeric>
 #include <vector>
+
+#include <c10/util/Exception.h>
 
 namespace lora_dist {
 namespace {
@@ -20,7 +23,26 @@ std::string one_line(const Fault& fault) {
 }  // namespace
 
 Error::Error(int exit_code, const Fault& fault)
-    : std::runtime_error(one_line(fault)), exit_code_(exit_code) {}
+    : std::runtime_error(one_line(fault)), exit_code_(exit_code), fault_(fault) {}
+
+void throw_error(int exit_code, const Fault& fault) {
+#define LORA_DIST_ERROR(Kind, code) \
+  if (exit_code == code) throw Kind(fault);
+  LORA_DIST_ERRORS(LORA_DIST_ERROR)
+#undef LORA_DIST_ERROR
+  LD_CHECK(false, fmt::format("no kind of error has exit code {}", exit_code));
+}
+
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error)) return true;
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error)) return true;  // of the device
+  const auto* library = dynamic_cast<const c10::Error*>(&error);
+  if (!library) return false;
+  // The host's allocator says it in words alone.
+  for (const char* words : {"can't allocate memory", "not enough memory", "out of memory"})
+    if (library->msg().find(words) != std::string::npos) return true;
+  return false;
+}
 
 void check_failed(const char* condition, const char* file, int line, const std::string& message) {
   std::fprintf(stderr, "error: internal check failed at %s:%d: %s (%s); please report this\n", file,

@@ -22,28 +22,41 @@ class Error : public std::runtime_error {
  public:
   Error(int exit_code, const Fault& fault);
   int exit_code() const { return exit_code_; }
+  const Fault& fault() const { return fault_; }
 
  private:
   int exit_code_;
+  Fault fault_;
 };
+
+// X(Kind, exit code)
+#define LORA_DIST_ERRORS(X)                                                   \
+  X(ConfigError, 2)   /* the request itself; ranks that disagree about it */  \
+  X(DataError, 3)     /* content of a data set, shard or metadata file */     \
+  X(ModelError, 4)    /* content of a base, tokenizer, adapter, checkpoint */ \
+  X(StorageError, 5)  /* disk full, read-only, no permission, I/O */          \
+  X(MemoryError, 6)   /* host or device memory */                             \
+  X(CommError, 7)     /* lost peer, time limit, rendezvous */                 \
+  X(NumericsError, 8) /* values not finite, replicas that differ */           \
+  X(LockedError, 9)   /* another run holds the output folder */
 
 #define LORA_DIST_ERROR(Kind, code)                           \
   class Kind : public Error {                                 \
    public:                                                    \
     explicit Kind(const Fault& fault) : Error(code, fault) {} \
   };
-LORA_DIST_ERROR(ConfigError, 2)    // the request itself; ranks that disagree about it
-LORA_DIST_ERROR(DataError, 3)      // content of a data set, shard or metadata file
-LORA_DIST_ERROR(ModelError, 4)     // content of a base model, tokenizer, adapter or checkpoint
-LORA_DIST_ERROR(StorageError, 5)   // disk full, read-only, no permission, I/O
-LORA_DIST_ERROR(MemoryError, 6)    // host or device memory
-LORA_DIST_ERROR(CommError, 7)      // lost peer, time limit, rendezvous
-LORA_DIST_ERROR(NumericsError, 8)  // values not finite, replicas that differ
-LORA_DIST_ERROR(LockedError, 9)    // another run holds the output folder
+LORA_DIST_ERRORS(LORA_DIST_ERROR)
 #undef LORA_DIST_ERROR
 
-inline constexpr int kExitStopped = 75;    // stopped on request after a checkpoint
-inline constexpr int kExitInternal = 134;  // LD_CHECK
+/// Throws the kind that has this exit code: the way an error of another rank is thrown here.
+[[noreturn]] void throw_error(int exit_code, const Fault& fault);
+
+/// Whether a library ran out of memory, of the host or of the device, whatever type it throws.
+bool is_out_of_memory(const std::exception& error);
+
+inline constexpr int kExitStopped = 75;       // stopped on request after a checkpoint
+inline constexpr int kExitInterrupted = 130;  // the same after Ctrl-C
+inline constexpr int kExitInternal = 134;     // LD_CHECK
 
 /// Prints the failed condition with its place and aborts (exit 134).
 [[noreturn]] void check_failed(const char* condition, const char* file, int line,
