@@ -44,7 +44,7 @@ class MpiPending final : public Pending {
     return complete_;
   }
   MPI_Request* add_request() {
-    requests_.push_back(MPI_REQUEST_NULL);
+    requests_.push_back(mpi().request_null);
     return &requests_.back();
   }
   /// Kept as long as the operation: Open MPI's non-blocking collectives read the datatype while
@@ -67,9 +67,9 @@ class MpiPending final : public Pending {
 };
 
 MPI_Datatype mpi_type(at::ScalarType dtype) {
-  if (dtype == at::kFloat) return MPI_FLOAT;
-  if (dtype == at::kDouble) return MPI_DOUBLE;
-  return MPI_INT64_T;
+  if (dtype == at::kFloat) return mpi().type_float;
+  if (dtype == at::kDouble) return mpi().type_double;
+  return mpi().type_int64;
 }
 
 class MpiTransport final : public Transport {
@@ -77,7 +77,7 @@ class MpiTransport final : public Transport {
   /// `comm` is this transport's own.
   MpiTransport(std::shared_ptr<MpiSession> session, MPI_Comm comm)
       : session_(std::move(session)), comm_(comm) {
-    mpi_check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
+    mpi_check(mpi().comm_rank(comm_, &rank_), "MPI_Comm_rank");
   }
 
   std::string_view name() const override { return "mpi"; }
@@ -85,7 +85,7 @@ class MpiTransport final : public Transport {
   std::unique_ptr<Pending> broadcast(at::Tensor tensor, int root, Deadline) override {
     auto pending = std::make_unique<MpiPending>(std::vector{tensor});
     const ByteBlock& block = pending->block(tensor.nbytes());
-    mpi_check(MPI_Ibcast(tensor.data_ptr(), 1, block.type(), root, comm_, pending->add_request()),
+    mpi_check(mpi().ibcast(tensor.data_ptr(), 1, block.type(), root, comm_, pending->add_request()),
               "MPI_Ibcast");
     return pending;
   }
@@ -95,10 +95,10 @@ class MpiTransport final : public Transport {
     char* data = static_cast<char*>(tensor.data_ptr());
     for (int64_t first = 0; first < tensor.numel(); first += kLargestCount) {
       const auto count = static_cast<int>(std::min(kLargestCount, tensor.numel() - first));
-      mpi_check(
-          MPI_Iallreduce(MPI_IN_PLACE, data + first * tensor.element_size(), count,
-                         mpi_type(tensor.scalar_type()), MPI_SUM, comm_, pending->add_request()),
-          "MPI_Iallreduce");
+      mpi_check(mpi().iallreduce(MPI_IN_PLACE, data + first * tensor.element_size(), count,
+                                 mpi_type(tensor.scalar_type()), mpi().sum, comm_,
+                                 pending->add_request()),
+                "MPI_Iallreduce");
     }
     return pending;
   }
@@ -106,8 +106,8 @@ class MpiTransport final : public Transport {
   std::unique_ptr<Pending> all_gather(at::Tensor output, at::Tensor input, Deadline) override {
     auto pending = std::make_unique<MpiPending>(std::vector{output, input});
     const ByteBlock& row = pending->block(input.nbytes());
-    mpi_check(MPI_Iallgather(input.data_ptr(), 1, row.type(), output.data_ptr(), 1, row.type(),
-                             comm_, pending->add_request()),
+    mpi_check(mpi().iallgather(input.data_ptr(), 1, row.type(), output.data_ptr(), 1, row.type(),
+                               comm_, pending->add_request()),
               "MPI_Iallgather");
     return pending;
   }
@@ -118,16 +118,16 @@ class MpiTransport final : public Transport {
     const ByteBlock& row = pending->block(input.size(1));
     const MpiRows& sent = pending->keep(rows.input);
     const MpiRows& received = pending->keep(rows.output);
-    mpi_check(MPI_Ialltoallv(input.data_ptr(), sent.counts.data(), sent.offsets.data(), row.type(),
-                             output.data_ptr(), received.counts.data(), received.offsets.data(),
-                             row.type(), comm_, pending->add_request()),
+    mpi_check(mpi().ialltoallv(input.data_ptr(), sent.counts.data(), sent.offsets.data(),
+                               row.type(), output.data_ptr(), received.counts.data(),
+                               received.offsets.data(), row.type(), comm_, pending->add_request()),
               "MPI_Ialltoallv");
     return pending;
   }
 
   std::unique_ptr<Pending> barrier(Deadline) override {
     auto pending = std::make_unique<MpiPending>(std::vector<at::Tensor>{});
-    mpi_check(MPI_Ibarrier(comm_, pending->add_request()), "MPI_Ibarrier");
+    mpi_check(mpi().ibarrier(comm_, pending->add_request()), "MPI_Ibarrier");
     return pending;
   }
 
@@ -135,8 +135,8 @@ class MpiTransport final : public Transport {
   // each other their colours.
   std::unique_ptr<Transport> split(const std::vector<int64_t>& colours, Deadline) override {
     const std::vector<int> members = ranks_of_colour(colours, rank_);
-    MPI_Comm group = MPI_COMM_NULL;
-    mpi_check(MPI_Comm_split(comm_, /*color=*/members.front(), /*key=*/rank_, &group),
+    MPI_Comm group = mpi().comm_null;
+    mpi_check(mpi().comm_split(comm_, /*color=*/members.front(), /*key=*/rank_, &group),
               "MPI_Comm_split");
     return std::make_unique<MpiTransport>(session_, group);
   }
@@ -150,9 +150,9 @@ class MpiTransport final : public Transport {
 };
 
 MPI_Comm duplicate_of_world(Deadline deadline) {
-  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm comm = mpi().comm_null;
   std::vector<MPI_Request> request(1);
-  mpi_check(MPI_Comm_idup(MPI_COMM_WORLD, &comm, &request[0]), "MPI_Comm_idup");
+  mpi_check(mpi().comm_idup(mpi().comm_world, &comm, &request[0]), "MPI_Comm_idup");
   if (!wait_for_requests(request, deadline))
     throw TransportError("not all ranks came to MPI_Comm_idup");
   return comm;

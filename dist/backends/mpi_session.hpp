@@ -8,13 +8,12 @@
 // to agree on an address (meeting.hpp).
 #pragma once
 
-#include <mpi.h>
-
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/world.hpp"
+#include "dist/backends/mpi_library.hpp"
 #include "dist/backends/transport.hpp"
 
 namespace lora_dist {
@@ -28,7 +27,8 @@ class MpiSession {
   /// `timeout_s` seconds. Once the last holder has let go, MPI cannot start again.
   ///
   /// Ranks   collective.
-  /// Errors  ConfigError: MPI sees another world than `world` says (srun without --mpi=pmix).
+  /// Errors  ConfigError: Open MPI is not here, or sees another world than `world` says (srun
+  ///         without --mpi=pmix).
   ///         TransportError: a rank did not come in time.
   static std::shared_ptr<MpiSession> join(const WorldInfo& world, double timeout_s = 300);
   ~MpiSession();

@@ -149,11 +149,12 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryBackend,
 TEST(MpiBackend, SendsBlocksBeyondTheLargestCount) {
   if (detect_world().launcher != "mpirun") GTEST_SKIP() << "needs mpirun -n 2 or more";
   int rank = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  mpi().comm_rank(mpi().comm_world, &rank);
   at::Tensor told = at::full({1003}, rank, at::kByte);
   if (rank == 0) told = at::arange(1003, at::kLong).remainder(251).to(at::kByte);
   const ByteBlock block(told.numel(), /*largest_count=*/100);
-  mpi_check(MPI_Bcast(told.data_ptr(), /*count=*/1, block.type(), 0, MPI_COMM_WORLD), "MPI_Bcast");
+  mpi_check(mpi().bcast(told.data_ptr(), /*count=*/1, block.type(), 0, mpi().comm_world),
+            "MPI_Bcast");
   EXPECT_TRUE(at::equal(told, at::arange(1003, at::kLong).remainder(251).to(at::kByte)));
 }
 
