@@ -233,7 +233,7 @@ std::unique_ptr<Communicator> CheckedCommunicator::split(int64_t colour,
   try {
     if (world_size() > 1) transport = split_transport(colours, operation.deadline);
   } catch (const TransportError& error) {
-    fail(operation, error.what(), error.what());
+    fail(operation, error);
   }
   last_complete_ = operation.number;
   return std::unique_ptr<Communicator>(new CheckedCommunicator(
@@ -301,7 +301,7 @@ Work CheckedCommunicator::start(Operation operation, const Start& start) {
     std::unique_ptr<Pending> pending = start(operation.deadline);
     return Work(std::make_unique<State>(*this, std::move(operation), std::move(pending)));
   } catch (const TransportError& error) {
-    fail(operation, error.what(), error.what());
+    fail(operation, error);
   }
 }
 
@@ -315,7 +315,7 @@ void CheckedCommunicator::finish(const Operation& operation, Pending& pending) {
       return;
     }
   } catch (const TransportError& error) {
-    fail(operation, error.what(), error.what());
+    fail(operation, error);
   }
   std::string found = fmt::format("no result after {:g} s (comm_timeout_s)", operation.timeout_s);
   if (last_complete_ > 0) found += fmt::format(", last complete #{}", last_complete_);
@@ -342,6 +342,13 @@ void CheckedCommunicator::fail(const Operation& operation, const std::string& fo
                    .found = found,
                    .expected = {},
                    .fix = "start again with resume_from_checkpoint: auto"});
+}
+
+void CheckedCommunicator::fail(const Operation& operation, const TransportError& error) {
+  const auto* lost = dynamic_cast<const LostPeer*>(&error);
+  const std::string found =
+      lost ? fmt::format("lost {} [{}]", name_ranks({lost->peer()}), lost->sign()) : error.what();
+  fail(operation, found, found);
 }
 
 void CheckedCommunicator::require_usable(const Operation& operation) {

@@ -65,6 +65,7 @@ class CheckedCommunicator final : public Communicator {
   void finish(const Operation& operation, Pending& pending);
   [[noreturn]] void fail(const Operation& operation, const std::string& found,
                          const std::string& cause);
+  [[noreturn]] void fail(const Operation& operation, const TransportError& error);
   void require_usable(const Operation& operation);
   std::string name_ranks(const std::vector<int>& ranks) const;
   void count(const std::function<void(TrafficCounters&)>& add);

@@ -241,8 +241,8 @@ class SharedMemoryTransport final : public Transport {
       const bool left = state(peer).left.load() != 0;
       if (!left && !process_is_gone(pid)) continue;
       if (holds_up(peer))  // asked last: what it did before it went counts
-        throw TransportError(fmt::format("lost a peer [process {} of this host {}]", pid,
-                                         left ? "has left" : "is gone"));
+        throw LostPeer(
+            peer, fmt::format("process {} of this host {}", pid, left ? "has left" : "is gone"));
     }
   }
 

@@ -35,6 +35,19 @@ class TransportError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A peer is gone, and the transport knows which of its ranks that is.
+class LostPeer : public TransportError {
+ public:
+  LostPeer(int peer, const std::string& sign)
+      : TransportError("lost a peer [" + sign + "]"), peer_(peer), sign_(sign) {}
+  int peer() const { return peer_; }
+  const std::string& sign() const { return sign_; }  // what it is known by
+
+ private:
+  int peer_;
+  std::string sign_;
+};
+
 /// A collective under way. Destroying one that is not complete leaves its tensors alive as long as
 /// the library may still touch them.
 class Pending {
