@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "data/unfinished.hpp"
+
 namespace lora_dist {
 namespace {
 
@@ -216,7 +218,11 @@ std::string random_nonce() {
   return fmt::format("{:08x}{:08x}", source(), source());
 }
 
-std::string temporary_name(const std::string& path) { return path + ".tmp-" + random_nonce(); }
+std::string temporary_name(const std::string& path) {
+  std::string name = path + ".tmp-" + random_nonce();
+  note_unfinished(name);
+  return name;
+}
 
 void make_folder(const std::string& path) {
   const int error = attempt("mkdir", path, [&] { return ::mkdir(path.c_str(), 0777); });
@@ -265,6 +271,7 @@ void rename_durably(const std::string& from, const std::string& to) {
     attempt("unlink", from, [&] { return ::unlink(from.c_str()); });
     fail(to, "cannot rename into place", error);
   }
+  note_finished(from);
   sync_folder(parent_folder(to));
 }
 
@@ -279,6 +286,7 @@ bool rename_to_free_name(const std::string& from, const std::string& to) {
   }
   if (error != 0 && !(error == ENOENT && ::access(to.c_str(), F_OK) == 0))
     fail(folder_label(to), "cannot rename into place", error);
+  note_finished(from);
   sync_folder(parent_folder(to));
   return true;
 }

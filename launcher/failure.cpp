@@ -5,7 +5,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <new>
 #include <thread>
 
 #include <c10/util/Exception.h>
@@ -13,6 +12,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/run/stop_signals.hpp"
 
 namespace lora_dist {
 namespace {
@@ -31,13 +31,6 @@ Failure internal(const std::string& found, const std::string& detail) {
   return {.exit_code = kExitInternal,
           .text = "internal error: " + first_line(found) + "; please report this",
           .detail = detail};
-}
-
-bool is_out_of_memory(const std::string& text) {
-  // LibTorch has a type for the device only; the host's allocator says it in words.
-  return text.find("can't allocate memory") != std::string::npos ||
-         text.find("not enough memory") != std::string::npos ||
-         text.find("out of memory") != std::string::npos;
 }
 
 /// The launcher ends all ranks when the first one leaves. A rank that is not to speak gives rank 0
@@ -73,14 +66,11 @@ Failure describe_failure(const std::exception_ptr& exception) {
     std::rethrow_exception(exception);
   } catch (const Error& error) {
     return {.exit_code = error.exit_code(), .text = error.what(), .detail = ""};
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("std::bad_alloc");
-  } catch (const c10::OutOfMemoryError& error) {
-    return out_of_memory(error.what());
   } catch (const c10::Error& error) {
-    if (is_out_of_memory(error.msg())) return out_of_memory(error.what());
+    if (is_out_of_memory(error)) return out_of_memory(error.what());
     return internal(error.msg(), error.what());
   } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) return out_of_memory(error.what());
     return internal(error.what(), "");
   } catch (...) {
     return internal("an exception without a text", "");
@@ -100,6 +90,7 @@ void run_and_leave(const std::function<int()>& work) {
   try {
     exit_code = work();
   } catch (...) {
+    wait_if_leaving();
     const Failure failure = describe_failure(std::current_exception());
     tell(failure);
     exit_code = failure.exit_code;

@@ -12,6 +12,7 @@
 #include "launcher/run/long_samples.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/scratch_folder.hpp"
+#include "launcher/run/stop_signals.hpp"
 
 namespace lora_dist {
 namespace {
@@ -36,6 +37,7 @@ class EvaluateCommand final : public Command {
   }
 
   int run() override {
+    watch_stop_signals("nothing was written");
     for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
     open_.needs_tokenizer =
         needs_tokenizer(find_sources(data_, format_, DataUse::kEvaluation), open_.base);

@@ -12,6 +12,7 @@
 #include "data/tokenizers/text_stream.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/run/base_model.hpp"
+#include "launcher/run/stop_signals.hpp"
 
 namespace lora_dist {
 namespace {
@@ -83,6 +84,7 @@ class GenerateCommand final : public Command {
   }
 
   int run() override {
+    watch_stop_signals("no more text");
     require_possible(generation_);
     if (has_prompt_->count() == 0 && messages_.empty())
       throw ConfigError({.where = "generate",

@@ -9,6 +9,7 @@
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/run/base_model.hpp"
+#include "launcher/run/stop_signals.hpp"
 
 namespace lora_dist {
 namespace {
@@ -33,6 +34,7 @@ class MergeCommand final : public Command {
   }
 
   int run() override {
+    watch_stop_signals("nothing was written");
     for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
     open_.dtype = "fp32";  // deltas are summed in fp32 and rounded once
     open_.device = "cpu";

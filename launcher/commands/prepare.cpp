@@ -13,6 +13,7 @@
 #include "launcher/run/device.hpp"
 #include "launcher/run/long_samples.hpp"
 #include "launcher/run/run_data.hpp"
+#include "launcher/run/stop_signals.hpp"
 #include "launcher/run/world.hpp"
 
 namespace lora_dist {
@@ -23,7 +24,8 @@ class PrepareCommand final : public Command {
   void declare(CLI::App& app) override { config_.declare(app); }
 
   int run() override {
-    const WorldInfo world = detect_world();
+    watch_stop_signals("the parts that are complete are kept");
+    WorldInfo world = detect_world();
     const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world);
     const Config config = config_.read(rendezvous.get());
     require_training_keys(config);

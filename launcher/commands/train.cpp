@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 #include "dist/backends/rendezvous.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
@@ -33,17 +34,18 @@ class TrainCommand final : public Command {
   }
 
   int run() override {
-    const WorldInfo world = detect_world();
+    WorldInfo world = detect_world();
+    const bool start_ranks = asks_for_ranks(launch_, world);
+    // Before anything that makes threads; the process that starts the ranks waits by itself.
+    if (!start_ranks) watch_stop_signals("nothing was trained");
     const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world);
     const Config config = config_.read(rendezvous.get());
     require_training_keys(config);
-    const bool start_ranks =
-        launch_.num_ranks > 1 || !launch_.hosts.empty() || !launch_.hostfile.empty();
-    if (start_ranks && world.launcher == "alone")
-      return run_under_mpirun(launch_, rank_arguments());
+    if (start_ranks) return run_under_mpirun(launch_, rank_arguments());
+    if (const std::string word = word_about_unused_tasks(world); !word.empty()) log_warning(word);
     if (dry_run_) return dry_run(config, world);
     options_.job = batch_job();
-    return train(config, world, options_, watch_stop_signals());
+    return exit_code_of_stop(train(config, world, options_));
   }
 
  private:

@@ -17,11 +17,19 @@ namespace lora_dist {
 /// One way to be started: answers nothing where its variables are not set. Errors  ConfigError: set
 /// but inconsistent.
 using EnvironmentDetector = std::function<std::optional<WorldInfo>()>;
-const Registry<EnvironmentDetector>&
-environments();  // in the order of detection: mpirun, slurm, torchrun, alone
+const Registry<EnvironmentDetector>& environments();  // in the order of detection
 
-/// Design 1.6. The first detector that answers; alone always does.
+/// Design 1.6. The first detector that answers with several ranks, since a launcher that started
+/// one process (`srun -n 1`, leftovers of a shell) may have started the one that matters; else the
+/// first that answers at all.
+///
+/// Errors  ConfigError: variables that are set but half, contradict each other, or are those of a
+/// launcher whose ranks cannot be joined.
 WorldInfo detect_world();
+
+/// What a person who asked Slurm for several tasks should know when this process is alone; empty
+/// where there is nothing to say.
+std::string word_about_unused_tasks(const WorldInfo& world);
 
 /// The job of a batch system that this process belongs to, and how often that has put it back into
 /// its queue. Nothing outside of jobs, and where the system does not say.
@@ -58,6 +66,12 @@ struct LaunchRequest {
   std::string hosts;     // "a:8,b:8", empty: this host
   std::string hostfile;  // path, or empty
 };
+/// Whether this process is to start ranks; false where it is one of as many ranks already.
+///
+/// Errors  ConfigError: it was started as one of another number of ranks, or hosts are named where
+/// a launcher has chosen them.
+bool asks_for_ranks(const LaunchRequest& request, const WorldInfo& world);
+
 /// Runs this program's command line (`arguments`, argv without argv[0]) again under mpirun, without
 /// --ranks, --hosts and --hostfile; waits and returns the ranks' exit code. TERM, INT and HUP reach
 /// the ranks as USR1, a stop request, because mpirun's own TERM leaves them one second; the second

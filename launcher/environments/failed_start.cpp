@@ -2,48 +2,19 @@
 
 #include <netdb.h>
 
-#include <fstream>
-#include <sstream>
-
 #include "core/error.hpp"
+#include "launcher/environments/hosts.hpp"
 
 namespace lora_dist {
 namespace {
 
 constexpr int kDidNotBegin = 1, kHostNotReached = 255;  // mpirun's
 
-std::optional<int> number(const std::string& text) {
-  std::istringstream stream(text);
-  int value = 0;
-  if (stream >> value && value > 0) return value;
-  return std::nullopt;
-}
-
-/// "a" or "a:8".
-NamedHost parse_host(const std::string& text) {
-  const size_t colon = text.find(':');
-  if (colon == std::string::npos) return {.name = text, .slots = std::nullopt};
-  return {.name = text.substr(0, colon), .slots = number(text.substr(colon + 1))};
-}
-
 bool has_address(const std::string& host) {
   addrinfo* found = nullptr;
   const bool known = getaddrinfo(host.c_str(), nullptr, nullptr, &found) == 0;
   if (known) freeaddrinfo(found);
   return known;
-}
-
-std::vector<NamedHost> named_hosts(const LaunchRequest& request) {
-  if (request.hostfile.empty()) return parse_hosts(request.hosts);
-  std::ifstream file(request.hostfile);
-  if (!file)
-    throw ConfigError({.where = "--hostfile",
-                       .found = fmt::format("cannot read '{}'", request.hostfile),
-                       .expected = {},
-                       .fix = "give it a file with lines such as `host1 slots=8`"});
-  std::ostringstream text;
-  text << file.rdbuf();
-  return parse_hostfile(text.str());
 }
 
 void require_slots(const std::vector<NamedHost>& hosts, const LaunchRequest& request,
@@ -79,30 +50,6 @@ void require_addresses(const std::vector<NamedHost>& hosts, const std::string& w
 }
 
 }  // namespace
-
-std::vector<NamedHost> parse_hosts(const std::string& list) {
-  std::vector<NamedHost> hosts;
-  std::istringstream words(list);
-  for (std::string word; std::getline(words, word, ',');) {
-    hosts.push_back(parse_host(word));
-    if (word.find(':') == std::string::npos) hosts.back().slots = 1;
-  }
-  return hosts;
-}
-
-std::vector<NamedHost> parse_hostfile(const std::string& text) {
-  std::vector<NamedHost> hosts;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    std::string word;
-    if (!(words >> word)) continue;
-    hosts.push_back(parse_host(word));
-    while (words >> word)
-      if (word.starts_with("slots=")) hosts.back().slots = number(word.substr(6));
-  }
-  return hosts;
-}
 
 void explain_failed_start(const LaunchRequest& request, int mpirun_code) {
   if (mpirun_code != kDidNotBegin && mpirun_code != kHostNotReached) return;

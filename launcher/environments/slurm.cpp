@@ -61,4 +61,14 @@ std::optional<WorldInfo> detect_slurm() {
   return world;
 }
 
+std::string word_about_unused_tasks(const WorldInfo& world) {
+  if (world.launcher != "alone" || inside_a_step() || !variable("SLURM_JOB_ID")) return {};
+  const std::optional<int> tasks = integer_variable("SLURM_NTASKS");
+  if (tasks.value_or(1) == 1) return {};
+  return fmt::format(
+      "this Slurm job has {} tasks, but the program was started without srun and trains with one "
+      "process; write `srun lora-dist ...` or `lora-dist ... --ranks {}`",
+      *tasks, *tasks);
+}
+
 }  // namespace lora_dist

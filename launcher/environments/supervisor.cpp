@@ -17,12 +17,15 @@
 #include "core/log.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/failed_start.hpp"
+#include "launcher/environments/hosts.hpp"
 #include "launcher/environments/library_path.hpp"
 #include "launcher/environments/relayed_errors.hpp"
 #include "launcher/environments/variables.hpp"
 
 namespace lora_dist {
 namespace {
+
+constexpr int kEndedByMpirun = 1;  // it did not begin, or was told to end the ranks at once
 
 // Ours and libraries' variables that ranks on other hosts get too; mpirun passes its own by itself.
 constexpr const char* kForwardedPrefixes[] = {"LORA_DIST_", "OMP_", "GLOO_", "NCCL_"};
@@ -56,6 +59,12 @@ std::vector<std::string> without_launch_options(const std::vector<std::string>& 
   return kept;
 }
 
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  sigaction(signal, nullptr, &action);
+  return action.sa_handler == SIG_IGN;
+}
+
 bool is_forwarded(std::string_view assignment) {
   for (const std::string_view prefix : kForwardedPrefixes)
     if (assignment.starts_with(prefix)) return true;
@@ -82,39 +91,80 @@ bool is_forwarded(std::string_view assignment) {
 struct Outcome {
   int code = 0;
   bool was_asked_to_stop = false;
+  bool ranks_said_so = false;  // that they stopped: they were told in time
 };
+
+constexpr timespec kAskAgain = {.tv_sec = 0, .tv_nsec = 500'000'000};
+
+/// The code of a run that was asked to stop: 130 after Ctrl-C, else 75; one that ended by itself,
+/// or with an error of its own, keeps its code.
+int code_of_stopped(int code, bool interrupted) {
+  const bool was_ended = code == kExitStopped || code == kEndedByMpirun || code > 128;
+  if (!was_ended) return code == 0 && interrupted ? kExitInterrupted : code;
+  return interrupted ? kExitInterrupted : kExitStopped;
+}
 
 /// Waits for the child while turning signals into what its ranks understand.
 Outcome supervise(pid_t child, const sigset_t& watched) {
   int num_stop_requests = 0;
   bool interrupted = false;
   for (;;) {
-    const int signal = sigwaitinfo(&watched, nullptr);
-    if (signal < 0) continue;  // EINTR: stopped and continued
-    if (signal == SIGUSR1 || signal == SIGUSR2) kill(child, signal);
-    if (signal == SIGHUP && num_stop_requests++ == 0) kill(child, SIGUSR1);
+    // A request that comes while mpirun starts reaches no rank: it is made again, which ranks that
+    // have heard it do not mind.
+    const int signal = num_stop_requests == 1 ? sigtimedwait(&watched, nullptr, &kAskAgain)
+                                              : sigwaitinfo(&watched, nullptr);
+    if (signal < 0) {  // EINTR: stopped and continued
+      if (errno == EAGAIN) kill(child, SIGUSR1);
+      continue;
+    }
+    if (signal == SIGUSR2) kill(child, signal);
+    if (signal == SIGUSR1 || signal == SIGHUP) {
+      if (num_stop_requests++ == 0) kill(child, SIGUSR1);
+    }
     if (signal == SIGTERM || signal == SIGINT) {
-      interrupted = interrupted || (signal == SIGINT && num_stop_requests == 0);
+      interrupted = interrupted || signal == SIGINT;
       kill(child, num_stop_requests++ == 0 ? SIGUSR1 : SIGTERM);
     }
     if (signal != SIGCHLD) continue;
     int status = 0;
     if (waitpid(child, &status, WNOHANG) != child || WIFSTOPPED(status)) continue;
-    const bool asked = num_stop_requests > 0;
-    if (WIFSIGNALED(status)) return {128 + WTERMSIG(status), asked};
-    const int code = WEXITSTATUS(status);
-    return {interrupted && code == kExitStopped ? 128 + SIGINT : code, asked};
+    const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (num_stop_requests == 0) return {.code = code};
+    return {.code = code_of_stopped(code, interrupted),
+            .was_asked_to_stop = true,
+            .ranks_said_so = code == kExitStopped || code == 0 || num_stop_requests > 1};
   }
 }
 
-/// A rank that a signal ended before the others knew it has told nobody.
-void explain_killed_rank(int code) {
-  for (const int signal : {SIGKILL, SIGSEGV, SIGBUS})
-    if (code == 128 + signal)
-      log_error(
-          fmt::format("a rank was ended by signal {} ({}); if nobody sent it, memory ran out: "
-                      "the kernel's log (dmesg) says so",
-                      signal, strsignal(signal)));
+void tell_killed_rank(const KilledRank& killed) {
+  const bool by_hand = killed.signal == SIGKILL || killed.signal == SIGTERM;
+  log_error(fmt::format(
+      "rank {} on host {} {} (signal {}, {}); {}; the same command again goes on from the newest "
+      "checkpoint",
+      killed.rank, killed.host, by_hand ? "was killed" : "crashed", killed.signal,
+      strsignal(killed.signal),
+      killed.signal == SIGKILL
+          ? "if nobody sent it, memory ran out: the kernel's log (dmesg) says so"
+          : "the log files of the ranks may say more"));
+}
+
+/// Why the ranks ended, where none of them has said it.
+void explain_silent_end(const LaunchRequest& request, const LaunchRequest& given_to_mpirun,
+                        int code, const RelayedErrors& errors) {
+  if (const std::optional<KilledRank> killed = errors.killed_rank())
+    return tell_killed_rank(*killed);
+  explain_failed_start(request, code);
+  std::string words = errors.words_of_mpirun();
+  const size_t copy =
+      given_to_mpirun.hostfile.empty() ? std::string::npos : words.find(given_to_mpirun.hostfile);
+  if (copy != std::string::npos)
+    words.replace(copy, given_to_mpirun.hostfile.size(), request.hostfile);
+  if (words.empty() && code == 128 + SIGKILL)
+    words = "killed; if nobody did it, memory ran out: the kernel's log (dmesg) says so";
+  log_error(fmt::format("mpirun: ended with code {}{}", code,
+                        words.empty()
+                            ? " and without a word; the log files of the ranks may say more"
+                            : fmt::format(" [{}]", words)));
 }
 
 LaunchSite look_around() {
@@ -142,14 +192,32 @@ void prepare_environment(bool oversubscribed) {
 
 }  // namespace
 
+bool asks_for_ranks(const LaunchRequest& request, const WorldInfo& world) {
+  const bool names_hosts = !request.hosts.empty() || !request.hostfile.empty();
+  if (world.launcher == "alone") return request.num_ranks > 1 || names_hosts;
+  if (request.num_ranks > 0 && request.num_ranks != world.world_size)
+    throw ConfigError(
+        {.where = "--ranks",
+         .found = fmt::format("{}, but {} started {} rank{}", request.num_ranks, world.launcher,
+                              world.world_size, world.world_size == 1 ? "" : "s"),
+         .expected = {},
+         .fix = fmt::format("leave --ranks out here, or start without {}", world.launcher)});
+  if (names_hosts)
+    throw ConfigError(
+        {.where = request.hosts.empty() ? "--hostfile" : "--hosts",
+         .found = fmt::format("given to a rank that {} started", world.launcher),
+         .expected = {},
+         .fix = fmt::format("give the hosts to {}, or start without it", world.launcher)});
+  return false;
+}
+
 std::vector<std::string> mpirun_command(const LaunchRequest& request, const LaunchSite& site,
                                         const std::vector<std::string>& arguments) {
   const bool one_host =
       request.hosts.empty() && request.hostfile.empty() && !site.hosts_are_managed;
   // Threads of a rank spread by themselves; a slot is a hardware thread, as the affinity mask
   // counts them.
-  std::vector<std::string> words = {"mpirun", "--quiet", "--bind-to", "none",
-                                    "--use-hwthread-cpus"};
+  std::vector<std::string> words = {"mpirun", "--bind-to", "none", "--use-hwthread-cpus"};
   if (request.num_ranks > 0) words.insert(words.end(), {"-n", std::to_string(request.num_ranks)});
   if (site.is_root) words.push_back("--allow-run-as-root");
   if (one_host && request.num_ranks > site.num_cores) words.push_back("--oversubscribe");
@@ -168,13 +236,17 @@ std::vector<std::string> mpirun_command(const LaunchRequest& request, const Laun
 
 int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string>& arguments) {
   const std::string mpirun = find_mpirun();
-  const std::vector<std::string> words = mpirun_command(request, look_around(), arguments);
+  LaunchRequest clean = request;
+  const std::vector<NamedHost> hosts = named_hosts(request);
+  std::optional<HostfileCopy> hostfile;
+  if (!request.hostfile.empty()) clean.hostfile = hostfile.emplace(hosts).path();
+  const std::vector<std::string> words = mpirun_command(clean, look_around(), arguments);
   prepare_environment(std::find(words.begin(), words.end(), "--oversubscribe") != words.end());
 
   sigset_t watched, before;
   sigemptyset(&watched);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD})
-    sigaddset(&watched, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD}) sigaddset(&watched, signal);
+  if (!is_ignored(SIGHUP)) sigaddset(&watched, SIGHUP);  // nohup
   RelayedErrors errors;
   pthread_sigmask(SIG_BLOCK, &watched, &before);
   const pid_t child = fork();
@@ -189,10 +261,13 @@ int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string
   errors.start();
   const Outcome outcome = supervise(child, watched);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  const bool is_told = errors.finish() || outcome.was_asked_to_stop;
-  if (!is_told) explain_killed_rank(outcome.code);
-  explain_failed_start(request, outcome.code);
-  return outcome.code;
+  errors.finish();
+  const bool is_told = errors.tell_errors() || outcome.was_asked_to_stop ||
+                       outcome.code == kExitStopped;  // asked without us, ranks say so on their own
+  if (outcome.was_asked_to_stop && !outcome.ranks_said_so)
+    log_info("stopped on request; nothing was trained");
+  if (outcome.code != 0 && !is_told) explain_silent_end(request, clean, outcome.code, errors);
+  return outcome.code == kEndedByMpirun ? ConfigError({}).exit_code() : outcome.code;
 }
 
 }  // namespace lora_dist

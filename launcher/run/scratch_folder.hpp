@@ -8,14 +8,19 @@
 
 #include <fmt/format.h>
 
+#include "data/unfinished.hpp"
+
 namespace lora_dist {
 
 class ScratchFolder {
  public:
   explicit ScratchFolder(const std::string& purpose)
       : path_(std::filesystem::temp_directory_path() /
-              fmt::format("lora-dist-{}-{}", purpose, getpid())) {}
+              fmt::format("lora-dist-{}-{}", purpose, getpid())) {
+    note_unfinished(path());
+  }
   ~ScratchFolder() {
+    note_finished(path());
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }

@@ -34,6 +34,7 @@
 #include "launcher/run/resume.hpp"
 #include "launcher/run/run_data.hpp"
 #include "launcher/run/run_folder.hpp"
+#include "launcher/run/stop_signals.hpp"
 #include "launcher/run/world.hpp"
 #include "launcher/threads.hpp"
 
@@ -83,6 +84,8 @@ class Run {
   // A start that fails leaves no empty folders.
   void open_or_clean_up() {
     const bool is_new = !std::filesystem::exists(config_.state.output_dir);
+    if (is_new && world_info_.rank == 0)
+      clean_up_when_stopped([folder = config_.state.output_dir] { remove_empty_folders(folder); });
     try {
       open();
     } catch (...) {
@@ -94,7 +97,8 @@ class Run {
 
   bool is_finished() const { return is_finished_; }
 
-  int train(const std::atomic<bool>& stop_requested) {
+  int train() {
+    const std::atomic<bool>& stop_requested = stop_after_step("the newest checkpoint is intact");
     std::unique_ptr<RunFolder> folder;
     on_all_ranks(*communicator_, [&] {
       if (world_info_.rank == 0) folder = make_folder();
@@ -480,12 +484,11 @@ class Run {
 
 }  // namespace
 
-int train(const Config& config, const WorldInfo& world, const TrainOptions& options,
-          const std::atomic<bool>& stop_requested) {
+int train(const Config& config, const WorldInfo& world, const TrainOptions& options) {
   keep_freed_memory();
   Run run(config, world, options, /*is_dry=*/false);
   run.open_or_clean_up();
-  return run.is_finished() ? 0 : run.train(stop_requested);
+  return run.is_finished() ? 0 : run.train();
 }
 
 int dry_run(const Config& config, const WorldInfo& world) {

@@ -1,7 +1,6 @@
 // The wiring of a training run: the only place where all rooms meet.
 #pragma once
 
-#include <atomic>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,8 +19,7 @@ struct TrainOptions {
 
 /// Trains as `config` says and leaves the run folder of design 1.4. Returns the exit code (0, or 75
 /// when stopped on request). Ranks  every rank calls it.
-int train(const Config& config, const WorldInfo& world, const TrainOptions& options,
-          const std::atomic<bool>& stop_requested);
+int train(const Config& config, const WorldInfo& world, const TrainOptions& options);
 
 /// The head of the same run: opens model and data, prints the banner, trains nothing.
 int dry_run(const Config& config, const WorldInfo& world);

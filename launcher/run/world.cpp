@@ -6,6 +6,7 @@
 #include "dist/backends/backend.hpp"
 #include "dist/backends/rendezvous.hpp"
 #include "launcher/environments/environment.hpp"
+#include "launcher/environments/variables.hpp"
 #include "launcher/run/device.hpp"
 
 namespace lora_dist {
@@ -42,11 +43,30 @@ constexpr SharedInput kSharedInputs[] = {{"base", "base model", "base_model"},
                                          {"tokenizer", "tokenizer", "base_model"},
                                          {"data", "data", "train_data_dir or metadata_path"}};
 
+/// A local rank that the environment named stays where it can be one of this host's.
+void find_neighbours(WorldInfo& world, Rendezvous& rendezvous) {
+  const nlohmann::ordered_json told = rendezvous.at_rank_zero(world.host);
+  const auto hosts = nlohmann::ordered_json::parse(rendezvous.from_rank_zero(told.dump()));
+  int before = 0, all = 0;
+  for (int rank = 0; rank < world.world_size; ++rank) {
+    if (hosts.at(rank).get<std::string>() != world.host) continue;
+    ++all;
+    if (rank < world.rank) ++before;
+  }
+  const bool is_named = integer_variable("LOCAL_RANK").has_value() && world.local_rank < all;
+  if (!is_named) world.local_rank = before;
+  world.local_world_size = all;
+  world.knows_neighbours = true;
+}
+
 }  // namespace
 
-std::unique_ptr<Rendezvous> meet_other_hosts(const WorldInfo& world) {
-  if (world.local_world_size == world.world_size) return nullptr;
-  return join_rendezvous(rendezvous_options(world, {}));
+std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world) {
+  const bool one_host = world.local_world_size == world.world_size;
+  if (one_host && world.knows_neighbours) return nullptr;
+  std::unique_ptr<Rendezvous> rendezvous = join_rendezvous(rendezvous_options(world, {}));
+  if (!world.knows_neighbours) find_neighbours(world, *rendezvous);
+  return rendezvous;
 }
 
 std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world,

@@ -13,10 +13,11 @@ namespace lora_dist {
 class Rendezvous;
 
 /// Where ranks of several hosts hear from rank 0 before they know their config; null on one host,
-/// whose ranks see the same files. Keep it until the ranks have joined.
+/// whose ranks see the same files. Ranks that do not know their neighbours find them here: `world`
+/// gains its local rank and size. Keep what comes until the ranks have joined.
 ///
-/// Ranks   collective.
-std::unique_ptr<Rendezvous> meet_other_hosts(const WorldInfo& world);
+/// Ranks   collective. Errors  CommError.
+std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world);
 
 /// `device` is what this rank computes on; `backend: auto` is NCCL only where every rank of the
 /// host has a GPU of its own, and all hosts are taken to be alike.

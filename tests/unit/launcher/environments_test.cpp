@@ -32,12 +32,12 @@ class Environment : public testing::Test {
     for (char** entry = environ; *entry; ++entry) saved_.emplace_back(*entry);
     for (const std::string& assignment : saved_) {
       const std::string name = assignment.substr(0, assignment.find('='));
-      if (name.starts_with("OMPI_") || name.starts_with("SLURM_") ||
-          name.starts_with("TORCHELASTIC_"))
-        unsetenv(name.c_str());
+      for (const char* family : {"OMPI_", "SLURM_", "TORCHELASTIC_", "PMI", "MPI_LOCAL", "PALS_",
+                                 "MV2_", "JSM_", "FLUX_", "HOROVOD_", "MASTER_"})
+        if (name.starts_with(family)) unsetenv(name.c_str());
     }
-    for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
-                             "MASTER_PORT", "PMIX_RANK", "GLOO_SOCKET_IFNAME"})
+    for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "ALPS_APP_PE",
+                             "GLOO_SOCKET_IFNAME"})
       unsetenv(name);
   }
   void TearDown() override {
@@ -62,7 +62,8 @@ class Environment : public testing::Test {
          {"LOCAL_RANK", "1"},
          {"LOCAL_WORLD_SIZE", "4"},
          {"MASTER_ADDR", "h1"},
-         {"MASTER_PORT", "29501"}});
+         {"MASTER_PORT", "29501"},
+         {"TORCHELASTIC_RUN_ID", "none"}});
   }
   static void set_slurm_step() {
     set({{"SLURM_PROCID", "5"},
@@ -137,13 +138,146 @@ TEST_F(Environment, ReadsWhatTorchrunSets) {
   EXPECT_EQ(world.master_port, 29501);
 }
 
-TEST_F(Environment, PrefersMpirunThenSlurmThenTorchrun) {
-  EXPECT_THAT(environments().names(), ElementsAre("mpirun", "slurm", "torchrun", "alone"));
-  set_torchrun();
+TEST_F(Environment, BelievesTheInnermostLauncher) {
+  EXPECT_THAT(environments().names(),
+              ElementsAre("torchrun", "mpirun", "other_mpi", "slurm", "env", "alone"));
   set_slurm_step();
-  EXPECT_EQ(detect_world().launcher, "srun");
   set_mpirun("0", "2");
   EXPECT_EQ(detect_world().launcher, "mpirun");
+  set_torchrun();  // `srun torchrun`: the workers inherit srun's variables
+  EXPECT_EQ(detect_world().launcher, "torchrun");
+  EXPECT_EQ(detect_world().world_size, 8);
+}
+
+TEST_F(Environment, LooksOnWhereALauncherStartedOneProcess) {
+  set_mpirun("0", "1");
+  set({{"OMPI_COMM_WORLD_LOCAL_RANK", "0"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "1"}});
+  EXPECT_EQ(detect_world().launcher, "mpirun");
+  set({{"RANK", "3"}, {"WORLD_SIZE", "4"}, {"MASTER_ADDR", "h1"}});
+  EXPECT_EQ(detect_world().launcher, "env");
+  EXPECT_EQ(detect_world().world_size, 4);
+}
+
+TEST_F(Environment, RefusesOneWorldInsideAnother) {
+  set_mpirun("0", "2");
+  set({{"RANK", "1"}, {"WORLD_SIZE", "3"}, {"MASTER_ADDR", "h1"}});
+  EXPECT_EQ(error_text(),
+            "environment: mpirun says rank 0 of 2, RANK and WORLD_SIZE say rank 1 of 3; unset RANK "
+            "and WORLD_SIZE, or start without mpirun");
+  set({{"RANK", "0"}, {"WORLD_SIZE", "2"}});
+  EXPECT_EQ(detect_world().launcher, "mpirun");
+  set({{"WORLD_SIZE", "1"}});  // left over
+  EXPECT_EQ(detect_world().launcher, "mpirun");
+}
+
+TEST_F(Environment, JoinsRanksThatOnlyKnowTheirNumber) {  // PyTorchJob, a loop in a shell
+  set({{"RANK", "1"}, {"WORLD_SIZE", "4"}, {"MASTER_ADDR", "h1"}});
+  const WorldInfo world = detect_world();
+  EXPECT_EQ(world.launcher, "env");
+  EXPECT_EQ(world.rank, 1);
+  EXPECT_EQ(world.world_size, 4);
+  EXPECT_FALSE(world.knows_neighbours);
+  EXPECT_EQ(world.master_port, 29500);
+  set({{"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}});
+  EXPECT_TRUE(detect_world().knows_neighbours);
+  EXPECT_EQ(detect_world().local_rank, 1);
+}
+
+TEST_F(Environment, NamesAHalfSetEnvironment) {
+  set({{"RANK", "1"}});
+  EXPECT_EQ(error_text(),
+            "environment: RANK is set but WORLD_SIZE is not, expected RANK, WORLD_SIZE, "
+            "MASTER_ADDR and MASTER_PORT; set all four for every rank, or unset them to train with "
+            "one process");
+  set({{"WORLD_SIZE", "2"}});
+  EXPECT_THAT(error_text(), HasSubstr("RANK and WORLD_SIZE are set but MASTER_ADDR is not"));
+  set({{"MASTER_ADDR", "h1"}, {"RANK", "2"}});
+  EXPECT_THAT(error_text(), HasSubstr("RANK 2 with WORLD_SIZE 2"));
+  set({{"RANK", "0"}, {"MASTER_PORT", "70000"}});
+  EXPECT_THAT(error_text(), HasSubstr("MASTER_PORT 70000, expected 1 to 65535"));
+  unsetenv("RANK");
+  EXPECT_THAT(error_text(), HasSubstr("WORLD_SIZE is 2 but RANK is not set"));
+}
+
+TEST_F(Environment, TakesAWorldOfOneForALeftOver) {
+  set({{"WORLD_SIZE", "1"}});
+  EXPECT_EQ(detect_world().launcher, "alone");
+  set({{"RANK", "0"}, {"LOCAL_RANK", "0"}});
+  EXPECT_EQ(detect_world().launcher, "alone");
+  set({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}});
+  EXPECT_EQ(detect_world().launcher, "alone");
+}
+
+TEST_F(Environment, RefusesTheRanksOfAnotherMpiWithoutAMeetingPlace) {
+  for (const auto& [rank, size] :
+       std::map<std::string, std::string>{{"PMI_RANK", "PMI_SIZE"},
+                                          {"PALS_RANKID", "PMI_SIZE"},
+                                          {"MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"},
+                                          {"JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"},
+                                          {"FLUX_TASK_RANK", "FLUX_JOB_SIZE"},
+                                          {"HOROVOD_RANK", "HOROVOD_SIZE"}}) {
+    set({{rank, "1"}, {size, "2"}, {"WORLD_SIZE", "1"}, {"RANK", "0"}});
+    EXPECT_THAT(error_text(), HasSubstr(rank + ": rank 1 of 2 of a launcher that is not Open "
+                                               "MPI's, and MASTER_ADDR is not set; start with"));
+    unsetenv(rank.c_str());
+    unsetenv(size.c_str());
+  }
+  for (const char* rank : {"PMI_ID", "ALPS_APP_PE", "PMIX_RANK"}) {
+    set({{rank, "1"}});
+    EXPECT_THAT(error_text(), HasSubstr("rank 1 of a launcher that does not say how many"));
+    unsetenv(rank);
+  }
+}
+
+TEST_F(Environment, JoinsTheRanksOfAnotherMpiAtAMeetingPlace) {
+  set({{"PMI_RANK", "3"}, {"PMI_SIZE", "4"}, {"MASTER_ADDR", "h1"}});
+  WorldInfo world = detect_world();
+  EXPECT_EQ(world.launcher, "mpiexec");
+  EXPECT_EQ(world.rank, 3);
+  EXPECT_EQ(world.world_size, 4);
+  EXPECT_FALSE(world.knows_neighbours);
+  EXPECT_EQ(choose_backend(world, "auto"), "gloo");
+  set({{"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "2"}});
+  world = detect_world();
+  EXPECT_TRUE(world.knows_neighbours);
+  EXPECT_EQ(world.local_rank, 1);
+  EXPECT_EQ(world.local_world_size, 2);
+}
+
+TEST_F(Environment, LeavesSlurmsOwnPmiToSlurm) {
+  set_slurm_step();
+  set({{"PMI_RANK", "5"}, {"PMI_SIZE", "7"}});  // srun --mpi=pmi2
+  EXPECT_EQ(detect_world().launcher, "srun");
+  set({{"PMI_RANK", "1"}, {"PMI_SIZE", "12"}});  // mpiexec, whose proxies srun started
+  EXPECT_THAT(error_text(), HasSubstr("PMI_RANK: rank 1 of 12"));
+}
+
+TEST_F(Environment, SaysThatASlurmJobWasStartedWithoutSrun) {
+  set({{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "4"}, {"SLURM_PROCID", "0"}});
+  EXPECT_THAT(word_about_unused_tasks(detect_world()),
+              HasSubstr("this Slurm job has 4 tasks, but the program was started without srun"));
+  set({{"SLURM_NTASKS", "1"}});
+  EXPECT_EQ(word_about_unused_tasks(detect_world()), "");
+}
+
+TEST_F(Environment, NamesBothNumbersWhereALauncherStartedOthersThanAskedFor) {
+  const auto answer = [](const LaunchRequest& request) -> std::string {
+    try {
+      return asks_for_ranks(request, detect_world()) ? "starts" : "joins";
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(answer({.num_ranks = 4, .hosts = {}, .hostfile = {}}), "starts");
+  EXPECT_EQ(answer({.num_ranks = 1, .hosts = {}, .hostfile = {}}), "joins");
+  set_mpirun("1", "2");
+  EXPECT_EQ(answer({.num_ranks = 2, .hosts = {}, .hostfile = {}}), "joins");
+  EXPECT_EQ(answer({.num_ranks = 4, .hosts = {}, .hostfile = {}}),
+            "--ranks: 4, but mpirun started 2 ranks; leave --ranks out here, or start without "
+            "mpirun");
+  EXPECT_EQ(answer({.num_ranks = 0, .hosts = "a:2", .hostfile = {}}),
+            "--hosts: given to a rank that mpirun started; give the hosts to mpirun, or start "
+            "without it");
 }
 
 TEST_F(Environment, RefusesARankOutOfRange) {  // museum 24
@@ -192,6 +326,7 @@ TEST_F(Environment, ChoosesTheBackendByTheLauncher) {
   EXPECT_EQ(choose_backend(detect_world(), "mpi"), "local");  // a world of one never touches MPI
   set_torchrun();
   EXPECT_EQ(choose_backend(detect_world(), "auto"), "gloo");
+  unsetenv("RANK");
   set_mpirun("0", "2");
   EXPECT_EQ(choose_backend(detect_world(), "auto"), "mpi");
   EXPECT_EQ(choose_backend(detect_world(), "gloo"), "gloo");
@@ -268,8 +403,8 @@ TEST_F(Environment, BuildsTheMpirunCommand) {
                                               "4",     "--hosts=a:2,b:2", "seed=1"};
   const LaunchRequest here{.num_ranks = 3, .hosts = {}, .hostfile = {}};
   EXPECT_THAT(mpirun_command(here, {.program = "/bin/lora-dist", .num_cores = 3}, arguments),
-              ElementsAre("mpirun", "--quiet", "--bind-to", "none", "--use-hwthread-cpus", "-n",
-                          "3", "/bin/lora-dist", "train", "--config", "a.yaml", "seed=1"));
+              ElementsAre("mpirun", "--bind-to", "none", "--use-hwthread-cpus", "-n", "3",
+                          "/bin/lora-dist", "train", "--config", "a.yaml", "seed=1"));
   EXPECT_THAT(mpirun_command(here, {.program = "p", .num_cores = 2, .is_root = true}, arguments),
               IsSupersetOf({"--oversubscribe", "--allow-run-as-root"}));
 }
@@ -320,10 +455,66 @@ TEST_F(Supervisor, ReturnsTheExitCode) {
   EXPECT_EQ(run_under_mpirun({.num_ranks = 2, .hosts = {}, .hostfile = {}}, {}), 137);
 }
 
+/// What the supervisor prints, and its code or the error it throws.
+std::string outcome_of_supervisor(const LaunchRequest& request) {
+  testing::internal::CaptureStderr();
+  std::string end;
+  try {
+    end = fmt::format("exit {}", run_under_mpirun(request, {}));
+  } catch (const Error& error) {
+    end = fmt::format("{} {}", error.exit_code(), error.what());
+  }
+  return testing::internal::GetCapturedStderr() + end;
+}
+
+const std::string kRule(74, '-');
+
+TEST_F(Supervisor, TellsWhatMpirunSaysWhereNoRankSpeaks) {
+  pretend_mpirun("echo '" + kRule + "\nThere are not enough\n  widgets.\n" + kRule +
+                 "\n[h1:12] 3 more processes have sent help message x' >&2\nexit 1");
+  EXPECT_EQ(outcome_of_supervisor({.num_ranks = 2, .hosts = {}, .hostfile = {}}),
+            "error: mpirun: ended with code 1 [There are not enough widgets.]\nexit 2");
+  pretend_mpirun("exit 1");
+  EXPECT_THAT(outcome_of_supervisor({.num_ranks = 2, .hosts = {}, .hostfile = {}}),
+              HasSubstr("error: mpirun: ended with code 1 and without a word"));
+}
+
+TEST_F(Supervisor, NamesTheRankThatWasKilledInPlaceOfThoseThatMissIt) {
+  pretend_mpirun("echo 'error: [rank 0/2 vm] barrier #7 (mpi): lost rank 1 (vm) [process 5]; x\n" +
+                 kRule + "\nmpirun noticed that process rank 1 with PID 0 on node vm exited on " +
+                 "signal 9 (Killed).\n" + kRule + "' >&2\nexit 137");
+  EXPECT_EQ(outcome_of_supervisor({.num_ranks = 2, .hosts = {}, .hostfile = {}}),
+            "error: rank 1 on host vm was killed (signal 9, Killed); if nobody sent it, memory ran "
+            "out: the kernel's log (dmesg) says so; the same command again goes on from the newest "
+            "checkpoint\nexit 137");
+}
+
+TEST_F(Supervisor, ReadsAHostfileStrictlyBeforeMpirunDoes) {
+  pretend_mpirun("while [ \"$1\" != --hostfile ]; do shift; done; cat $2 >&2; exit 0");
+  const auto outcome = [&](const std::string& text) {
+    const std::string path = folder_.write("hosts", text);
+    std::string told = outcome_of_supervisor({.num_ranks = 2, .hosts = {}, .hostfile = path});
+    for (size_t at = told.find(path); at != std::string::npos; at = told.find(path))
+      told.replace(at, path.size(), "hosts");
+    return told.substr(0, told.find("; write a host"));
+  };
+  EXPECT_EQ(outcome("\xef\xbb\xbf# two\r\na slots = 2\r\nb:1 max_slots=3\r\nc\r\nc\r\n"),
+            "a slots=2\nb slots=1 max_slots=3\nc\nc\nexit 0");
+  EXPECT_EQ(outcome("a slots=1\n\nb slots=two\n"),
+            "2 hosts:3: slots 'two', expected a whole number from 1 on");
+  EXPECT_EQ(outcome("a slots=0\n"), "2 hosts:1: slots '0', expected a whole number from 1 on");
+  EXPECT_EQ(outcome("a slots=1\na slots=1\n"),
+            "2 hosts:2: host 'a' again, after line 1, expected one line for each host, with all "
+            "its slots");
+  EXPECT_EQ(outcome("a slotz=1\n"), "2 hosts:1: unknown word 'slotz=1', expected slots=N");
+  EXPECT_EQ(outcome("\n# none\n"), "2 hosts: no host in it, expected one host a line");
+}
+
 TEST_F(Supervisor, TurnsTermIntoAStopRequestAndIntInto130) {
   // The script says that it is ready, then waits for USR1; every other end is another code.
   const std::string ready = folder_.file("ready");
-  for (const auto& [signal, code] : {std::pair{SIGTERM, 75}, {SIGHUP, 75}, {SIGINT, 130}}) {
+  for (const auto& [signal, code] :
+       {std::pair{SIGTERM, 75}, {SIGHUP, 75}, {SIGUSR1, 75}, {SIGINT, 130}}) {
     unlink(ready.c_str());
     pretend_mpirun("trap 'exit 75' USR1\ntrap 'exit 1' TERM INT HUP\n: > " + ready +
                    "\nfor i in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done\nexit 2");
@@ -340,6 +531,24 @@ TEST_F(Supervisor, TurnsTermIntoAStopRequestAndIntInto130) {
     EXPECT_EQ(run_under_mpirun({.num_ranks = 2, .hosts = {}, .hostfile = {}}, {}), code);
     sender.join();
   }
+}
+
+TEST_F(Supervisor, KeepsTheCodeOfCtrlCWhenItIsPressedTwice) {
+  const std::string ready = folder_.file("ready"), heard = folder_.file("heard");
+  pretend_mpirun("trap ': > " + heard + "' USR1\ntrap 'exit 1' TERM\n: > " + ready +
+                 "\nfor i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done\nexit 2");
+  std::thread sender([&] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    for (const std::string& sign : {ready, heard}) {
+      while (access(sign.c_str(), F_OK) != 0)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      kill(getpid(), SIGINT);
+    }
+  });
+  EXPECT_EQ(outcome_of_supervisor({.num_ranks = 2, .hosts = {}, .hostfile = {}}), "exit 130");
+  sender.join();
 }
 
 }  // namespace
