@@ -24,6 +24,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "data/files.hpp"
+#include "data/unfinished.hpp"
 
 namespace lora_dist {
 namespace {
@@ -188,6 +189,7 @@ class FileLease final : public RunLease {
     self_.nonce = random_nonce();
     if (self_.run_id.empty()) self_.run_id = std::string(kRunIdDigits, '0');
     acquire_file();
+    note_unfinished(path_);  // a process that is told to leave at once takes it along
     thread_ = std::thread([this] { keep_alive(); });
   }
 
@@ -198,6 +200,7 @@ class FileLease final : public RunLease {
     }
     changed_.notify_all();
     thread_.join();
+    note_finished(path_);
     const FolderLock lock(options_.output_dir);
     if (is_ours(read_text())) ::unlink(path_.c_str());
     ::close(descriptor_);
@@ -348,7 +351,7 @@ class FileLease final : public RunLease {
                               [this] { return stopping_; })) {
       const std::optional<std::string> text = read_text();
       if (text && !text->empty() && !is_ours(text)) is_lost_ = true;
-      if (is_lost_) return;
+      if (is_lost_) return note_finished(path_);  // it is another's
       ++self_.counter;
       rewrite();
     }

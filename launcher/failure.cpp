@@ -39,6 +39,10 @@ Failure internal(const std::string& found, const std::string& detail) {
 /// we stay silent.
 bool has_to_speak_after_waiting(const WorldInfo& world) {
   std::signal(SIGTERM, SIG_DFL);
+  sigset_t term;  // it was another thread's to wait for
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  pthread_sigmask(SIG_UNBLOCK, &term, nullptr);
   std::this_thread::sleep_for(std::chrono::seconds(5));
   return world.launcher != "srun";
 }

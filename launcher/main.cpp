@@ -1,6 +1,7 @@
 // The program: find out which rank this is, run the command, leave with its exit code.
 #include <c10/util/Logging.h>
 
+#include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/ops/ops.hpp"
 #include "core/world.hpp"
@@ -17,13 +18,27 @@
   gnu::used]] void (*before_libraries)(int, char**, char**) = lora_dist::limit_spinning;
 #endif
 
+namespace {
+
+/// Commands that are a run's ask again, and refuse what is wrong with the environment; the others,
+/// --help among them, do without.
+lora_dist::WorldInfo world_or_alone() {
+  try {
+    return lora_dist::detect_world();
+  } catch (const lora_dist::ConfigError&) {
+    return {};
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   lora_dist::restore_library_path();
   // LibTorch's own lines come with a stack each; what stops a run comes as an exception as well.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   lora_dist::ops::fix_order_of_sums();
   lora_dist::run_and_leave([&] {
-    const lora_dist::WorldInfo world = lora_dist::detect_world();
+    const lora_dist::WorldInfo world = world_or_alone();
     lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});
     return lora_dist::run_command_line({argv + 1, argv + argc});
   });

@@ -90,18 +90,20 @@ bool is_forwarded(std::string_view assignment) {
 
 struct Outcome {
   int code = 0;
-  bool was_asked_to_stop = false;
-  bool ranks_said_so = false;  // that they stopped: they were told in time
+  bool ranks_were_told = true;  // of a request to stop: else nobody has said that it was heard
 };
 
 constexpr timespec kAskAgain = {.tv_sec = 0, .tv_nsec = 500'000'000};
 
-/// The code of a run that was asked to stop: 130 after Ctrl-C, else 75; one that ended by itself,
-/// or with an error of its own, keeps its code.
-int code_of_stopped(int code, bool interrupted) {
-  const bool was_ended = code == kExitStopped || code == kEndedByMpirun || code > 128;
-  if (!was_ended) return code == 0 && interrupted ? kExitInterrupted : code;
-  return interrupted ? kExitInterrupted : kExitStopped;
+/// How a run ended that was asked to stop, once or more often: with 130 after Ctrl-C, else 75; one
+/// that ended by itself, or with an error of its own, keeps its code.
+Outcome outcome_of_stopped(int code, bool interrupted, bool asked_twice) {
+  const bool before_ranks =
+      code == kEndedByMpirun || code == 128 + SIGUSR1 || code == 128 + SIGTERM;
+  if (code == kExitStopped || before_ranks || (asked_twice && code > 128))
+    return {.code = interrupted ? kExitInterrupted : kExitStopped,
+            .ranks_were_told = asked_twice || !before_ranks};
+  return {.code = code == 0 && interrupted ? kExitInterrupted : code};
 }
 
 /// Waits for the child while turning signals into what its ranks understand.
@@ -130,9 +132,7 @@ Outcome supervise(pid_t child, const sigset_t& watched) {
     if (waitpid(child, &status, WNOHANG) != child || WIFSTOPPED(status)) continue;
     const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     if (num_stop_requests == 0) return {.code = code};
-    return {.code = code_of_stopped(code, interrupted),
-            .was_asked_to_stop = true,
-            .ranks_said_so = code == kExitStopped || code == 0 || num_stop_requests > 1};
+    return outcome_of_stopped(code, interrupted, num_stop_requests > 1);
   }
 }
 
@@ -262,11 +262,12 @@ int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string
   const Outcome outcome = supervise(child, watched);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errors.finish();
-  const bool is_told = errors.tell_errors() || outcome.was_asked_to_stop ||
-                       outcome.code == kExitStopped;  // asked without us, ranks say so on their own
-  if (outcome.was_asked_to_stop && !outcome.ranks_said_so)
-    log_info("stopped on request; nothing was trained");
-  if (outcome.code != 0 && !is_told) explain_silent_end(request, clean, outcome.code, errors);
+  const bool is_told = errors.tell_errors();
+  if (!outcome.ranks_were_told) log_info("stopped on request; nothing was trained");
+  const bool is_stopped =  // a request may come past us: the ranks say so by themselves
+      outcome.code == kExitStopped || outcome.code == kExitInterrupted;
+  if (outcome.code != 0 && !is_stopped && !is_told)
+    explain_silent_end(request, clean, outcome.code, errors);
   return outcome.code == kEndedByMpirun ? ConfigError({}).exit_code() : outcome.code;
 }
 

@@ -577,12 +577,18 @@ void RunClaim::load_beginning_of(const RunIdentity& run, LoadedStart& start) con
   }
 }
 
+std::optional<LoadedAdapter> read_initial_adapter(const Config& config) {
+  if (config.adapter.init_lora_from.empty()) return std::nullopt;
+  LoadedAdapter adapter = load_adapter(config.adapter.init_lora_from);
+  require_same_scale(adapter, config);
+  return adapter;
+}
+
 LoadedStart RunClaim::load() {
   LoadedStart start{.checkpoint = std::nullopt, .adapter = std::nullopt, .exact = plan_.exact};
-  const std::string& initial = config_.adapter.init_lora_from;
   switch (plan_.state) {
     case StartPlan::State::fresh:
-      if (!initial.empty()) start.adapter = load_adapter(initial);
+      start.adapter = read_initial_adapter(config_);
       break;
     case StartPlan::State::newest:
       start.checkpoint = load_newest_checkpoint(output_dir_, plan_.from);

@@ -54,6 +54,10 @@ struct LoadedStart {
   bool exact = false;
 };
 
+/// The adapter of init_lora_from; nothing where none is named.
+/// Errors  those of load_adapter; ConfigError: it has another scale than the config.
+std::optional<LoadedAdapter> read_initial_adapter(const Config& config);
+
 /// Ranks  rank 0 has one, from before anything is read until the end of the run.
 class RunClaim {
  public:

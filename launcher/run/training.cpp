@@ -155,6 +155,7 @@ class Run {
 
  private:
   void open() {
+    compare_paths(config_, *communicator_);
     claim_folder();
     choose_sharding();
     base_dir_ = base_dir_of_rank(config_, *communicator_);
@@ -163,7 +164,10 @@ class Run {
       open_base();
       fingerprints_ = {{"base", base_fingerprint()}, {"mathematics", mathematics()}};
       if (base_.tokenizer) fingerprints_["tokenizer"] = base_.tokenizer->sha256();
-      if (claim_) claim_->decide(fingerprints_);  // the data may take long
+      if (claim_) {
+        claim_->decide(fingerprints_);  // the data may take long
+        check_before_data();
+      }
       return std::string();
     });
     data_ = prepare_run_data(config_, base_.decoder->spec().vocab_size, base_.tokenizer.get(),
@@ -184,14 +188,6 @@ class Run {
       return std::string();
     });
     make_adapter();
-    on_all_ranks(*communicator_, [&] {
-      // A checkpoint holds the adapter and two moments, all fp32.
-      if (world_info_.rank == 0)
-        require_free_space(
-            config_.state.output_dir,
-            3 * sizeof(float) * static_cast<uint64_t>(adapter_->params().num_elements()));
-      return std::string();
-    });
     optimizer_ = optimizers().at(config_.steps.optimizer)(
         {.params = adapter_->params().flat(), .config = config_.steps});
     start_ = start_run(
@@ -237,6 +233,26 @@ class Run {
     require_work_for_ranks(config_, world_info_.world_size);
     log_info(fmt::format("{}: its run goes on with the {} samples per step that it began with",
                          folder_label(config_.state.output_dir), kept));
+  }
+
+  // What would end the run after its data, and is known without them.
+  void check_before_data() {
+    PlanRequest request = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
+                                       /*tokens=*/config_.data.max_seq_length, device_);
+    request.ranks = HostLayout::of(communicator_->hosts());
+    // A checkpoint holds the adapter and two moments, all fp32.
+    require_free_space(
+        config_.state.output_dir,
+        3 * sizeof(float) * static_cast<uint64_t>(plan_run(request).trainable_parameters));
+    if (!claim_->former_record().is_null()) return;  // a run that goes on has its own adapter
+    const std::optional<LoadedAdapter> initial = read_initial_adapter(config_);
+    if (!initial) return;
+    const auto trial = adapters().at("lora")({.groups = base_.decoder->linear_groups(),
+                                              .config = config_.adapter,
+                                              .targets = targets_,
+                                              .compute = base_.decoder->options().compute,
+                                              .device = at::kCPU});
+    trial->params().assign(initial->tensors, initial->path);
   }
 
   // Of the config as it was written: how the global batch came about is part of it.

@@ -1,5 +1,10 @@
 #include "launcher/run/world.hpp"
 
+#include <algorithm>
+#include <filesystem>
+
+#include <sys/stat.h>
+
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/odd_rank.hpp"
@@ -42,6 +47,13 @@ struct SharedInput {
 constexpr SharedInput kSharedInputs[] = {{"base", "base model", "base_model"},
                                          {"tokenizer", "tokenizer", "base_model"},
                                          {"data", "data", "train_data_dir or metadata_path"}};
+
+/// What tells a file from all others of this host; empty where there is none.
+std::string identity_of(const std::string& path) {
+  struct stat status {};
+  if (path.empty() || stat(path.c_str(), &status) != 0) return {};
+  return fmt::format("{}:{}", status.st_dev, status.st_ino);
+}
 
 /// A local rank that the environment named stays where it can be one of this host's.
 void find_neighbours(WorldInfo& world, Rendezvous& rendezvous) {
@@ -86,6 +98,33 @@ std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& 
     compare_configs(chosen, *rendezvous);
   }
   return backends().at(backend)(options);
+}
+
+void compare_paths(const Config& config, Communicator& world) {
+  if (world.world_size() == 1) return;
+  const std::string folder = std::filesystem::current_path().string();
+  const nlohmann::ordered_json seen = {{"folder", folder},
+                                       {"base_model", identity_of(config.model.base_model)},
+                                       {"train_data_dir", identity_of(config.data.train_data_dir)},
+                                       {"metadata_path", identity_of(config.data.metadata_path)},
+                                       {"val_data_path", identity_of(config.data.val_data_path)}};
+  const std::vector<std::string> all = all_gather_text(world, seen.dump());
+  for (int rank = 1; rank < world.world_size(); ++rank) {
+    const std::vector<std::string>& hosts = world.hosts();
+    const int neighbour = static_cast<int>(std::ranges::find(hosts, hosts[rank]) - hosts.begin());
+    const auto theirs = nlohmann::ordered_json::parse(all[rank]);
+    const auto ours = nlohmann::ordered_json::parse(all[neighbour]);
+    for (const auto& [key, identity] : ours.items()) {
+      if (key == "folder" || theirs.at(key) == identity) continue;
+      throw ConfigError(
+          {.where = fmt::format("rank {} ({})", rank, hosts[rank]),
+           .found = fmt::format("its {} is not that of rank {}, started in {} and {}", key,
+                                neighbour, theirs.at("folder").get<std::string>(),
+                                ours.at("folder").get<std::string>()),
+           .expected = "the same files for all ranks of a host",
+           .fix = "start all ranks in one folder, or write absolute paths"});
+    }
+  }
 }
 
 void compare_fingerprints(const nlohmann::ordered_json& fingerprints, Communicator& world) {

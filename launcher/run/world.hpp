@@ -27,6 +27,12 @@ std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world);
 std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world,
                                          at::Device device);
 
+/// Compares which files the ranks of a host see under the paths of the config, as those who were
+/// started in different folders may see others.
+///
+/// Ranks   collective. Errors  ConfigError, the same line on every rank: the odd rank is named.
+void compare_paths(const Config& config, Communicator& world);
+
 /// Compares what the ranks found on their hosts: base, tokenizer, data. `fingerprints` has a text
 /// under each of these keys that the run uses.
 ///
