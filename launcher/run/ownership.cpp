@@ -202,7 +202,8 @@ void remove_leftovers_at_top(const std::string& output_dir) {
 
 bool is_our_card(const std::string& path) {
   try {
-    return read_file(path).find("trained with lora-dist") != std::string::npos;
+    const std::string text = read_file(path);
+    return text.starts_with("---\n") && text.find("\n- lora-dist\n") != std::string::npos;
   } catch (const Error&) {
     return false;
   }
@@ -352,6 +353,15 @@ StartPlan RunClaim::begin_anew() const {
   return {.folder = is_free ? StartPlan::Folder::keep : StartPlan::Folder::clear};
 }
 
+/// Of a run that ended before it had a checkpoint (its batch did not fit, its loss was not finite)
+/// there is nothing to lose but reports, and those are kept.
+bool RunClaim::left_nothing() const {
+  return record_ && !has_checkpoint(*record_) && !fs::exists(at(output_dir_, kAdapterModelFile)) &&
+         !fs::exists(at(output_dir_, kAdapterConfigFile));
+}
+
+StartPlan RunClaim::begin_beside() const { return {.folder = StartPlan::Folder::archive}; }
+
 StartPlan RunClaim::go_on() const {
   return {.is_finished = is_finished(),
           .state = StartPlan::State::newest,
@@ -371,13 +381,13 @@ StartPlan RunClaim::decide_for_word(const Json& fingerprints) const {
   const bool same = is_same_run(fingerprints);
   if (is_given_up()) {
     if (may_overwrite) return begin_anew();
-    const bool left_nothing =
-        !has_checkpoint(*record_) && !fs::exists(at(output_dir_, kAdapterModelFile));
-    if (same && left_nothing) return go_on();
+    if (same && left_nothing()) return go_on();
+    if (left_nothing()) return begin_beside();
     refuse_used_folder();
   }
   if (same) return is_finished() && may_overwrite ? begin_anew() : go_on();
   if (may_overwrite) return begin_anew();
+  if (left_nothing()) return begin_beside();
   const Json saved = fingerprints_of(record_json_);
   if (has_same("base", saved, fingerprints) && has_same("data", saved, fingerprints) &&
       all_allowed(saved, fingerprints) && has_checkpoint(*record_)) {
@@ -430,7 +440,7 @@ StartPlan RunClaim::decide_for_path(const Json& fingerprints) const {
                                  : StartPlan{.state = StartPlan::State::adapter, .exact = false};
   plan.source = plan.named = wish;
   if (used_.empty() && !record_) return plan;
-  if (is_inside(wish)) {
+  if (is_inside(wish) || left_nothing()) {
     plan.folder = StartPlan::Folder::archive;
   } else if (config_.state.overwrite_output_dir) {
     plan.folder = StartPlan::Folder::clear;
@@ -674,12 +684,22 @@ Json RunClaim::take(const Json& facts) {
   remove_leftovers_at_top(output_dir_);
   if (plan_.folder == StartPlan::Folder::archive) archive_former_generation();
   if (plan_.folder == StartPlan::Folder::clear) clear_folder();
+  set_foreign_card_aside();
   Json record = {{"version", LORA_DIST_VERSION}};
   record.update(to_json(run_));
   record.update(facts);
   record["exit"] = "running";
   write_file_atomically(at(output_dir_, kRunFile), utf8_dump(record, /*indent=*/2) + "\n");
   return record;
+}
+
+/// A card that a person wrote meanwhile makes room for the run's own.
+void RunClaim::set_foreign_card_aside() const {
+  const std::string card = at(output_dir_, kCardFile);
+  if (!fs::exists(card) || is_our_card(card)) return;
+  const std::string kept = at(output_dir_, fmt::format("README.before-{}.md", run_.run_id));
+  rename_durably(card, kept);
+  log_info(fmt::format("{}: kept as {}", card, kept));
 }
 
 /// run.json is copied, and replaced by the new one: at no moment does the folder belong to nobody.
@@ -701,7 +721,7 @@ void RunClaim::archive_former_generation() const {
   }
   log_info(fmt::format(
       "{}: generation {} begins (run {}); checkpoints that lie there stay, new ones "
-      "count on from {}; the former adapter and its reports are in {}/",
+      "count on from {}; what else the former run left is in {}/",
       folder_label(output_dir_), run_.generation, run_.run_id, run_.steps_before, archive));
 }
 
@@ -722,12 +742,6 @@ void RunClaim::clear_folder() const {
   for (const std::string& name : names) remove_whole(at(output_dir_, name));
   if (is_inside(config_.state.log_dir))
     for (const std::string& path : event_files(config_.state.log_dir)) remove_file(path);
-  const std::string card = at(output_dir_, kCardFile);
-  if (fs::exists(card)) {
-    const std::string kept = at(output_dir_, fmt::format("README.before-{}.md", run_.run_id));
-    rename_durably(card, kept);
-    log_info(fmt::format("{}: kept as {}", card, kept));
-  }
   log_info(fmt::format("{}: overwrite_output_dir: true, removed {}", folder_label(output_dir_),
                        shown(used_)));
 }

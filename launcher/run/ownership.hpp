@@ -98,7 +98,9 @@ class RunClaim {
   bool is_finished() const;
   bool has_checkpoint(const RunIdentity& owner) const;
   bool is_same_run(const nlohmann::ordered_json& fingerprints) const;
+  bool left_nothing() const;
   StartPlan begin_anew() const;
+  StartPlan begin_beside() const;
   StartPlan go_on() const;
   StartPlan decide_for_word(const nlohmann::ordered_json& fingerprints) const;
   StartPlan decide_for_path(const nlohmann::ordered_json& fingerprints) const;
@@ -119,6 +121,7 @@ class RunClaim {
   void name_ancestor(const LoadedStart& start);
   void archive_former_generation() const;
   void clear_folder() const;
+  void set_foreign_card_aside() const;
 
   const Config& config_;
   std::vector<std::string> allowed_changes_;

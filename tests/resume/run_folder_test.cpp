@@ -120,6 +120,16 @@ TEST_F(RunFolders, TheSameCommandGoesOnAfterAKillAtAnyPoint) {
   }
 }
 
+TEST_F(RunFolders, ARunThatCommittedNothingMakesRoomAndItsReportsAreKept) {
+  finish_a_run("out");
+  undo_end("out", 1, kNumSteps);
+  const std::string metrics = read_file(folder_.file("out/metrics.jsonl"));
+  const ProgramResult result = train("out", 1, {"learning_rate=1e-3"});
+  EXPECT_EQ(result.exit_code, 0) << result.standard_error;
+  EXPECT_EQ(read_file(folder_.file("out/generation-1/metrics.jsonl")), metrics);
+  EXPECT_EQ(run_json("out").at("generation"), 2);
+}
+
 TEST_F(RunFolders, ANamedCheckpointWithOtherDataBeginsAGenerationThatGoesOnByItself) {
   finish_a_run("out");
   const nlohmann::json first = run_json("out");
