@@ -41,7 +41,8 @@ std::vector<OptionFacts> option_facts(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) facts.push_back(facts_of(*option));
   for (const CLI::App* group :
        app.get_subcommands([](const CLI::App* part) { return part->get_name().empty(); }))
-    for (const CLI::Option* option : group->get_options()) facts.push_back(facts_of(*option));
+    for (const CLI::Option* option : group->get_options())
+      if (option != group->get_help_ptr()) facts.push_back(facts_of(*option));
   return facts;
 }
 

@@ -40,7 +40,8 @@ std::string key_sections() {
     if (key.group != group) text += fmt::format(".SS {}\n", roff(key.group));
     group = key.group;
     std::string help = key.help;
-    if (!key.allowed.empty()) help += fmt::format("; allowed: {}", key.allowed);
+    if (!key.is_built) help += "; not available yet";
+    if (key.is_built && !key.allowed.empty()) help += fmt::format("; allowed: {}", key.allowed);
     if (!key.default_text.empty()) help += fmt::format("; default: {}", key.default_text);
     text += paragraph(key.key, help);
   }
