@@ -111,7 +111,7 @@ Config ConfigOptions::read(Rendezvous* rendezvous) const {
 
 CheckedConfig ConfigOptions::check() const {
   CheckedConfig checked = check_config(read_texts(paths), overrides);
-  say_notes(checked.config);
+  if (checked.mistakes.empty()) say_notes(checked.config);
   return checked;
 }
 

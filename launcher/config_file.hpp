@@ -34,7 +34,8 @@ struct ConfigOptions {
   /// file, and there is one: else parsing ends with a ConfigError.
   void declare(CLI::App& app);
   Config read() const { return read_config(paths, overrides); }
-  /// The same with every mistake; errors are those of the files themselves.
+  /// The same with every mistake, and nothing said where there is one; errors are those of the
+  /// files themselves.
   CheckedConfig check() const;
   /// The same on ranks of several hosts: a file that a host lacks is that of rank 0. Null: as
   /// read().

@@ -152,9 +152,10 @@ void warn_of_state(const Config& config, Warnings& warnings) {
 /// `path` lies in `folder`, as both are written.
 bool is_inside(const std::string& path, const std::string& folder) {
   const auto plain = [](const std::string& text) {
-    return std::filesystem::path(text).lexically_normal().string();
+    return std::filesystem::path(text).lexically_normal();
   };
-  return plain(path).starts_with(plain(folder + "/"));
+  const std::string way = plain(path).lexically_relative(plain(folder)).string();
+  return !way.empty() && !way.starts_with("..");
 }
 
 void warn_of_data(const Config& config, Warnings& warnings) {

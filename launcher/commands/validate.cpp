@@ -27,6 +27,9 @@ class ValidateCommand : public Command {
   int run() override {
     const CheckedConfig checked = config_.check();
     const Config& config = checked.config;
+    const bool is_first = detect_world().rank == 0;
+    // A rank with another file than rank 0 is heard the way failures of single ranks are.
+    if (!is_first && !checked.mistakes.empty()) throw in_one_line(checked.mistakes, config.source);
     std::vector<Finding> findings;
     for (const ConfigError& mistake : checked.mistakes)
       findings.push_back({mistake.exit_code(), mistake.what()});
@@ -35,7 +38,7 @@ class ValidateCommand : public Command {
       for (Finding& finding : check_run(config)) findings.push_back(std::move(finding));
     std::string report;
     if (data_ && findings.empty()) report = report_on_data(config, findings);
-    if (detect_world().rank == 0) {
+    if (is_first) {
       for (const Finding& finding : findings) log_error(finding.text);
       if (findings.empty()) report = resolved_yaml(config) + (report.empty() ? "" : "\n") + report;
       std::fputs(report.c_str(), stdout);

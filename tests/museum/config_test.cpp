@@ -203,10 +203,10 @@ TEST(ConfigMuseumUnderMpirun, HearsOfAFaultThatRankZeroDoesNotHave) {
   folder.write("good.yaml", "base_model: b\ntrain_data_dir: d\noutput_dir: o\n");
   folder.write("c.yaml", at_line(7, "lora_rnk: 8"));
 
-  const ProgramResult result =
-      run_under_mpirun({"-n", "1", LORA_DIST_BINARY, "validate", "--config", "good.yaml", ":",  //
-                        "-n", "1", LORA_DIST_BINARY, "validate", "--config", "c.yaml"},
-                       folder);
+  const ProgramResult result = run_under_mpirun(
+      {"-n", "1", LORA_DIST_BINARY, "validate", "--config-only", "good.yaml", ":",  //
+       "-n", "1", LORA_DIST_BINARY, "validate", "--config", "c.yaml"},
+      folder);
 
   EXPECT_EQ(count(result.standard_error, "error: [rank 1/2 "), 1) << result.standard_error;
   EXPECT_EQ(count(result.standard_error, "unknown key 'lora_rnk'"), 1) << result.standard_error;

@@ -308,6 +308,7 @@ TEST(ParseConfig, WarnsOfValuesThatOthersLeaveWithoutEffect) {
   EXPECT_EQ(warning("train_data_dir: a\nmetadata_path: b/c.jsonl"),
             "c.yaml:1: train_data_dir a has no effect: metadata_path b/c.jsonl names the data");
   EXPECT_EQ(warning("train_data_dir: ./a/\nmetadata_path: a/c.jsonl"), "(none)");
+  EXPECT_EQ(warning("train_data_dir: .\nmetadata_path: c.jsonl"), "(none)");
   EXPECT_EQ(warning("data_format: text\ntemplate: chatml"),
             "c.yaml:2: template chatml has no effect: data_format text has no turns");
   EXPECT_EQ(warning("fp16: true"),
