@@ -82,7 +82,7 @@ def watch(command, metrics, log, environment=None, limit_s=None):
 def _note_finished_steps(metrics, seen, now_s):
     if not metrics.exists():
         return
-    lines = metrics.read_text().splitlines(keepends=True)
+    lines = [line for line in metrics.read_text().splitlines(keepends=True) if '"loss":' in line]  # steps
     for line in lines[len(seen.step_ends_s):]:
         if line.endswith("\n"):
             seen.step_ends_s.append(now_s)

@@ -64,6 +64,14 @@ struct ModulePattern {
   bool operator==(const ModulePattern&) const = default;
 };
 
+/// val_data_path: files or folders, each with the name that its losses are reported under. One path
+/// alone has no name.
+struct NamedPaths {
+  std::vector<std::pair<std::string, std::string>> sets;  // (name, path), in the order of the file
+  bool empty() const { return sets.empty(); }
+  bool operator==(const NamedPaths&) const = default;
+};
+
 /// Module pattern to value, in the order of the file; the first match wins (as in PEFT).
 using PatternMap = std::vector<std::pair<std::string, double>>;
 
@@ -141,7 +149,7 @@ struct DataConfig {
   bool packing = false;
   bool train_on_prompt = false;
   double val_size = 0;
-  std::string val_data_path;
+  NamedPaths val_data_path;
   bool shuffle = true;
   std::string prepared_dir;  // resolved: <output_dir>/prepared
   std::string pii = "off";
@@ -167,7 +175,10 @@ struct DataConfig {
           "also learn the prompt, not only the answer");
     field("val_size", val_size, at_least(0),
           "held-out part of the training data: a share below 1, or a number of samples");
-    field("val_data_path", val_data_path, any_value(), "separate validation data (file or folder)");
+    field("val_data_path", val_data_path, any_value(),
+          "separate validation data (file or folder); several as a list, or as a map from names to "
+          "paths: eval_<name>_loss of each is reported, the first decides early stopping and the "
+          "best state");
     field("shuffle", shuffle, any_value(), "new random order in each epoch");
     field("prepared_dir", prepared_dir, any_value(),
           "where HDF5 shards are kept; default <output_dir>/prepared");
@@ -313,7 +324,8 @@ struct StateConfig {
     field("early_stopping_patience", early_stopping_patience, at_least(0),
           "evaluations without improvement before the run ends; 0 never");
     field("load_best_model_at_end", load_best_model_at_end, any_value(),
-          "export the state with the lowest evaluation loss");
+          "export the state with the lowest evaluation loss; it is saved as a checkpoint when it "
+          "is found");
     field("restarts", restarts, not_available_yet("automatic restarts"),
           "starts after a retryable failure");
     field("data_errors", data_errors, one_of({"stop", "skip"}), "what a broken record does");

@@ -13,7 +13,7 @@ struct LogOptions {
 };
 
 /// Ranks   each for itself; only rank 0 writes info lines to standard error, every rank writes its
-/// file.
+/// file. The file is appended to, and begins with what was said before it was opened.
 void open_log(const LogOptions& options);
 void log_info(const std::string& text);
 /// Standard error gets "warning: <text>", once per distinct text.
@@ -23,5 +23,13 @@ void log_debug(const std::string& text);
 /// "error: <text>" on standard error, from whichever rank calls it.
 void log_error(const std::string& text);
 void flush_log();
+
+/// Draws `line` in place of the status line before it; the next message ends it with a newline. For
+/// a terminal only. `line` is ASCII and shorter than the terminal is wide.
+///
+/// Ranks   rank 0.
+void draw_status(const std::string& line);
+/// Ends an open status line. Safe in a signal handler.
+void end_status() noexcept;
 
 }  // namespace lora_dist

@@ -24,6 +24,7 @@ struct StepMetrics {
   double memory_gib = 0;  // peak resident memory of rank 0
 };
 
+/// One held-out set, evaluated after a step.
 struct EvalMetrics {
   int64_t step = 0;
   double epoch = 0;
@@ -31,18 +32,21 @@ struct EvalMetrics {
   int64_t tokens = 0;  // labels
   int64_t samples = 0;
   double runtime_s = 0;
+  std::string set{};    // its name; empty where the run has one set that was given none
+  bool decides = true;  // early stopping and the best state go by this set
 };
 
+/// Numbers of the whole run: what a resumed run did before its checkpoint counts.
 struct RunSummary {
-  int64_t steps = 0;  // done in all, earlier parts of a resumed run included
-  int64_t steps_of_this_run = 0;
+  int64_t steps = 0;
   double epoch = 0;
   double first_loss = 0;
   double last_loss = 0;
-  double mean_loss = 0;
+  double mean_loss = 0;  // over the steps
   double runtime_s = 0;
   int64_t tokens = 0;
   int64_t samples = 0;
+  bool is_over = false;  // no step is left to do: false after a stop on request
 };
 
 class RunObserver {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include <sys/resource.h>
 
@@ -45,25 +44,25 @@ std::string sample_range(const StepPlan& plan) {
 Trainer::Trainer(TrainerParts parts, TrainerOptions options)
     : parts_(std::move(parts)), options_(options) {}
 
-void Trainer::resume_at(int64_t steps_done, std::vector<double> eval_losses) {
-  steps_done_ = last_saved_ = steps_done;
-  eval_losses_ = std::move(eval_losses);
+void Trainer::resume_at(RunSoFar so_far) {
+  steps_done_ = last_saved_ = so_far.summary.steps;
+  summary_ = so_far.summary;
+  earlier_runtime_s_ = so_far.summary.runtime_s;
+  held_out_ = std::move(so_far.held_out);
+  best_adapter_ = std::move(so_far.best_adapter);
 }
 
 TrainingResult Trainer::run() {
-  const Stopwatch clock;
+  begin_ = std::chrono::steady_clock::now();
   TrainingResult result;
   const int64_t num_steps = parts_.stream.num_steps();
   for (RunObserver* observer : parts_.observers) observer->on_begin(steps_done_ + 1, num_steps);
-  StepPlan plan;
+  // A run may have been killed between its last evaluation and its end.
+  result.stopped_early = stops_early();
   while (steps_done_ < num_steps && !result.stopped_on_request && !result.stopped_early) {
-    plan = parts_.stream.plan(steps_done_ + 1);
+    const StepPlan plan = parts_.stream.plan(steps_done_ + 1);
     const StepMetrics metrics = train_step(plan);
     ++steps_done_;
-    summary_.steps = steps_done_;
-    summary_.epoch = plan.epoch;
-    summary_.tokens += plan.num_tokens;
-    summary_.samples += plan.num_samples;
     for (RunObserver* observer : parts_.observers) observer->on_step(metrics);
 
     if (options_.hash_check_steps > 0 && steps_done_ % options_.hash_check_steps == 0)
@@ -74,23 +73,59 @@ TrainingResult Trainer::run() {
     const bool eval_due =
         options_.eval_steps > 0 ? steps_done_ % options_.eval_steps == 0 || last : save_due || last;
     if (eval_due) evaluate(plan);
-    if (save_due) save(plan);
+    // The best state must outlive this process, or a resumed run would export another one.
+    if (save_due || (saves_best() && held_out_.best_step() == steps_done_)) save();
     result.stopped_on_request = stop_agreed_ && !last;
-    result.stopped_early = options_.early_stopping_patience > 0 &&
-                           evaluations_without_improvement_ >= options_.early_stopping_patience;
+    result.stopped_early = stops_early();
   }
   if (steps_done_ > last_saved_ &&
       (result.stopped_on_request || (result.stopped_early && options_.save_steps > 0)))
-    save(plan);
+    save();
   if (parts_.checkpoints) parts_.checkpoints->flush();
-  if (options_.load_best_model_at_end && !best_adapter_.empty()) {
+  summary_ = summary_now();
+  summary_.is_over = steps_done_ == num_steps || result.stopped_early;
+  result.summary = summary_;
+  result.exported_step = steps_done_;
+  for (RunObserver* observer : parts_.observers) observer->on_end(summary_);
+  if (result.stopped_early)
+    log_info(fmt::format(
+        "stopped early at step {} of {}: {} evaluations without a held-out loss below the {:.4f} "
+        "of step {} (early_stopping_patience)",
+        steps_done_, num_steps, held_out_.evaluations_since_best(), held_out_.best_loss(),
+        held_out_.best_step()));
+  if (options_.load_best_model_at_end && held_out_.best_step() > 0) take_best(result);
+  return result;
+}
+
+bool Trainer::stops_early() const {
+  return options_.early_stopping_patience > 0 &&
+         held_out_.evaluations_since_best() >= options_.early_stopping_patience;
+}
+
+void Trainer::take_best(TrainingResult& result) {
+  if (held_out_.best_step() != steps_done_ && parts_.world.rank() == 0) {
+    if (best_adapter_.empty()) {
+      log_warning(fmt::format(
+          "the best held-out loss, {:.4f}, was that of step {}, whose checkpoint is gone; the "
+          "adapter of step {} is exported",
+          held_out_.best_loss(), held_out_.best_step(), steps_done_));
+      return;
+    }
     parts_.adapter.params().assign(best_adapter_, "best adapter of this run");
     parts_.adapter.refresh();
   }
-  summary_.runtime_s = clock.seconds();
-  result.summary = summary_;
-  for (RunObserver* observer : parts_.observers) observer->on_end(summary_);
-  return result;
+  result.exported_step = held_out_.best_step();
+  log_info(
+      fmt::format("exported is the adapter of step {}: held-out loss {:.4f}, the best of {} "
+                  "(load_best_model_at_end)",
+                  held_out_.best_step(), held_out_.best_loss(), held_out_.losses().size()));
+}
+
+RunSummary Trainer::summary_now() const {
+  RunSummary summary = summary_;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin_;
+  summary.runtime_s = earlier_runtime_s_ + elapsed.count();
+  return summary;
 }
 
 StepMetrics Trainer::train_step(const StepPlan& plan) {
@@ -103,30 +138,37 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
   parts_.adapter.params().take_back_gradient();
   parts_.reducer.begin_step(static_cast<int64_t>(plan.slots.size()));
   const auto slots = plan.slots_of(parts_.world.rank(), parts_.world.world_size());
+  const size_t rounds = num_rounds(plan, parts_.world.world_size());
   for (size_t round = 0; round < slots.size(); ++round) {
     const Stopwatch data_clock;
     const Batch batch = parts_.stream.read(plan, slots[round]);
     data_time_s += data_clock.seconds();
     losses[slots[round].index] = run_slot(slots[round], batch, plan.step,
-                                          /*in_last_round=*/round + 1 == num_rounds(plan));
+                                          /*in_last_round=*/round + 1 == rounds);
   }
-  accompany_others(plan, /*with_gradients=*/true);
+  accompany_others(plan);
   at::Tensor gradient = parts_.reducer.finalize();
   gradient.div_(static_cast<double>(plan.num_labels));  // one denominator, known before any forward
-  const double loss = sum_over_slots(std::move(losses)) / static_cast<double>(plan.num_labels);
+  const SlotLosses step_losses = sum_over_slots(
+      parts_.world, std::move(losses), options_.stop_requested && options_.stop_requested->load());
+  stop_agreed_ = step_losses.stop_asked;
+  const double loss = step_losses.sum / static_cast<double>(plan.num_labels);
   const double grad_norm = std::sqrt(ops::sum_of_squares(gradient));
   require_finite(plan, loss, grad_norm);  // before the update; the numbers are equal on all ranks
   // As torch.nn.utils.clip_grad_norm_: the factor is at most 1 and has 1e-6 in its denominator.
   if (options_.max_grad_norm > 0)
     gradient.mul_(std::min(1.0, options_.max_grad_norm / (grad_norm + 1e-6)));
-  const double learning_rate = parts_.schedule(steps_done_, eval_losses_);
+  const double learning_rate = parts_.schedule(steps_done_, held_out_.losses());
   parts_.optimizer.step(gradient, learning_rate);
   parts_.adapter.refresh();
 
-  if (summary_.steps_of_this_run == 0) summary_.first_loss = loss;
+  if (summary_.steps == 0) summary_.first_loss = loss;
   summary_.last_loss = loss;
-  const double steps_of_this_run = static_cast<double>(++summary_.steps_of_this_run);
-  summary_.mean_loss += (loss - summary_.mean_loss) / steps_of_this_run;
+  summary_.steps = plan.step;
+  summary_.epoch = plan.epoch;
+  summary_.tokens += plan.num_tokens;
+  summary_.samples += plan.num_samples;
+  summary_.mean_loss += (loss - summary_.mean_loss) / static_cast<double>(plan.step);
   const TrafficCounters traffic = parts_.world.traffic();
   const int64_t other_host = traffic.bytes_other_host - traffic_before.bytes_other_host;
   return {.step = plan.step,
@@ -167,22 +209,6 @@ double Trainer::run_slot(const Slot& slot, const Batch& batch, int64_t step, boo
   return loss;
 }
 
-// Exact in any order of addition between ranks: each place is nonzero on one rank only. The place
-// behind the losses counts the ranks that were asked to stop, so all of them stop after the same
-// step.
-double Trainer::sum_over_slots(std::vector<double> losses_of_slots) {
-  const auto num_slots = static_cast<int64_t>(losses_of_slots.size());
-  const bool asked = options_.stop_requested && options_.stop_requested->load();
-  losses_of_slots.push_back(asked ? 1 : 0);
-  at::Tensor places = at::tensor(losses_of_slots, at::kDouble);
-  parts_.world.all_reduce(places, {.name = "losses"}).wait();
-  const double* values = places.const_data_ptr<double>();
-  stop_agreed_ = values[num_slots] > 0;
-  double sum = 0;
-  for (int64_t slot = 0; slot < num_slots; ++slot) sum += values[slot];
-  return sum;
-}
-
 void Trainer::require_finite(const StepPlan& plan, double loss, double grad_norm) const {
   if (std::isfinite(loss) && std::isfinite(grad_norm)) return;
   throw NumericsError(
@@ -193,19 +219,15 @@ void Trainer::require_finite(const StepPlan& plan, double loss, double grad_norm
        .fix = "update not applied; lower learning_rate or inspect these samples"});
 }
 
-void Trainer::accompany_others(const StepPlan& plan, bool with_gradients) {
-  const size_t rounds = num_rounds(plan);
+void Trainer::accompany_others(const StepPlan& plan) {
+  const size_t rounds = num_rounds(plan, parts_.world.world_size());
   for (size_t round = plan.slots_of(parts_.world.rank(), parts_.world.world_size()).size();
        round < rounds; ++round) {
     GradientProgress progress;
-    if (with_gradients && round + 1 == rounds)
+    if (round + 1 == rounds)
       progress = [this](int64_t first_final) { parts_.reducer.advance(first_final); };
-    parts_.task.accompany(with_gradients, progress);
+    parts_.task.accompany(/*with_gradients=*/true, progress);
   }
-}
-
-size_t Trainer::num_rounds(const StepPlan& plan) const {
-  return plan.slots_of(/*rank=*/0, parts_.world.world_size()).size();  // no rank has more
 }
 
 void Trainer::check_replicas() {
@@ -215,51 +237,53 @@ void Trainer::check_replicas() {
 }
 
 void Trainer::evaluate(const StepPlan& plan) {
-  if (!parts_.eval_stream || last_evaluated_ == steps_done_) return;
+  if (last_evaluated_ == steps_done_) return;
   last_evaluated_ = steps_done_;
-  const Stopwatch clock;
-  double loss_sum = 0;
-  int64_t labels = 0, samples = 0;
-  for (int64_t step = 1; step <= parts_.eval_stream->steps_per_epoch(); ++step) {
-    const StepPlan eval_plan = parts_.eval_stream->plan(step);
-    std::vector<double> losses(eval_plan.slots.size(), 0.0);
-    for (const Slot& slot : eval_plan.slots_of(parts_.world.rank(), parts_.world.world_size())) {
-      losses[slot.index] = parts_.task.loss(parts_.eval_stream->read(eval_plan, slot));
-    }
-    accompany_others(eval_plan, /*with_gradients=*/false);
-    loss_sum += sum_over_slots(std::move(losses));
-    labels += eval_plan.num_labels;
-    samples += eval_plan.num_samples;
+  for (size_t i = 0; i < parts_.held_out.size(); ++i) {
+    const HeldOutSet& set = parts_.held_out[i];
+    const Stopwatch clock;
+    const HeldOutLoss found =
+        held_out_loss(parts_.world, parts_.task, *set.stream, options_.stop_requested);
+    stop_agreed_ = stop_agreed_ || found.stop_asked;
+    const EvalMetrics metrics{.step = plan.step,
+                              .epoch = plan.epoch,
+                              .loss = found.mean(),
+                              .tokens = found.num_labels,
+                              .samples = found.num_samples,
+                              .runtime_s = clock.seconds(),
+                              .set = set.name,
+                              .decides = i == 0};
+    for (RunObserver* observer : parts_.observers) observer->on_eval(metrics);
+    if (metrics.decides) judge(metrics.loss);
   }
-  const double loss = loss_sum / static_cast<double>(labels);
-  const double best = eval_losses_.empty()
-                          ? std::numeric_limits<double>::infinity()
-                          : *std::min_element(eval_losses_.begin(), eval_losses_.end());
-  eval_losses_.push_back(loss);
-  if (loss < best) {
-    evaluations_without_improvement_ = 0;
-    if (options_.load_best_model_at_end) best_adapter_ = parts_.adapter.params().named_tensors();
-  } else {
-    ++evaluations_without_improvement_;
-  }
-  const EvalMetrics metrics{.step = plan.step,
-                            .epoch = plan.epoch,
-                            .loss = loss,
-                            .tokens = labels,
-                            .samples = samples,
-                            .runtime_s = clock.seconds()};
-  for (RunObserver* observer : parts_.observers) observer->on_eval(metrics);
 }
 
-void Trainer::save(const StepPlan& plan) {
+void Trainer::judge(double held_out_loss) {
+  held_out_.add(steps_done_, held_out_loss);
+  if (options_.load_best_model_at_end && held_out_.last_is_best() && parts_.world.rank() == 0)
+    best_adapter_ = parts_.adapter.params().named_tensors();
+  if (!held_out_.begins_to_rise()) return;
+  log_warning(fmt::format(
+      "step {}: the held-out loss has risen in {} evaluations in a row, to {:.4f} (best {:.4f} at "
+      "step {}): the adapter is likely memorising; {}",
+      steps_done_, HeldOutHistory::kRisesOfMemorising, held_out_loss, held_out_.best_loss(),
+      held_out_.best_step(),
+      options_.load_best_model_at_end
+          ? "use fewer epochs, a lower learning_rate or more data (the best state is kept)"
+          : "use fewer epochs, a lower learning_rate, more data, or load_best_model_at_end: true"));
+}
+
+void Trainer::save() {
+  if (last_saved_ == steps_done_) return;
   last_saved_ = steps_done_;
   if (options_.hash_check_steps > 0) check_replicas();  // before it is kept
   if (!parts_.checkpoints) return;
   TrainingState state{.step = steps_done_,
-                      .epoch = plan.epoch,
+                      .epoch = summary_.epoch,
                       .adapter = parts_.adapter.params().named_tensors(),
                       .optimizer = parts_.optimizer.state()};
-  state.trainer = parts_.trainer_state ? parts_.trainer_state() : nlohmann::ordered_json::object();
+  state.trainer =
+      parts_.trainer_state ? parts_.trainer_state(summary_now()) : nlohmann::ordered_json::object();
   parts_.checkpoints->save(std::move(state));
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "core/batch_stream.hpp"
 #include "core/communicator.hpp"
 #include "core/gradient_reducer.hpp"
+#include "core/held_out.hpp"
 #include "core/optimizers/optimizer.hpp"
 #include "core/run_observer.hpp"
 #include "core/schedules/schedule.hpp"
@@ -25,14 +27,15 @@ struct TrainerParts {
   Task& task;
   Adapter& adapter;
   BatchStream& stream;
-  BatchStream* eval_stream = nullptr;  // one epoch, unshuffled; null: no evaluation
+  /// The first decides early stopping and the best state. Empty: no evaluation.
+  std::vector<HeldOutSet> held_out;
   GradientReducer& reducer;
   Optimizer& optimizer;
   Schedule schedule;
   CheckpointStore* checkpoints = nullptr;  // rank 0 only
   std::vector<RunObserver*> observers;     // rank 0 only
-  /// Content of trainer_state.json at a save; rank 0 only.
-  std::function<nlohmann::ordered_json()> trainer_state;
+  /// Content of trainer_state.json at a save, given the run up to it; rank 0 only.
+  std::function<nlohmann::ordered_json(const RunSummary&)> trainer_state;
 };
 
 struct TrainerOptions {
@@ -42,12 +45,20 @@ struct TrainerOptions {
   int64_t eval_steps = 0;        // 0: at each save and at the end
   int64_t hash_check_steps = 0;  // between comparisons of the ranks, and at each save; 0: none
   int64_t early_stopping_patience = 0;
-  bool load_best_model_at_end = false;
+  bool load_best_model_at_end = false;  // and a save whenever an evaluation is the best so far
   const std::atomic<bool>* stop_requested = nullptr;  // a signal came in on this rank
+};
+
+/// What a resumed run has behind it.
+struct RunSoFar {
+  RunSummary summary;         // `steps` are done
+  HeldOutHistory held_out;    // of the set that decides
+  NamedTensors best_adapter;  // with load_best_model_at_end, where it is still to be had; rank 0
 };
 
 struct TrainingResult {
   RunSummary summary;
+  int64_t exported_step = 0;  // whose adapter is the final one: the last, or the best
   bool stopped_on_request = false;
   bool stopped_early = false;  // early_stopping_patience
 };
@@ -58,8 +69,11 @@ class Trainer {
 
   /// Goes on from a checkpoint: the state of adapter and optimizer is the caller's to restore, this
   /// sets the counters.
-  void resume_at(int64_t steps_done, std::vector<double> eval_losses);
+  void resume_at(RunSoFar so_far);
 
+  /// Afterwards the adapter of rank 0 is the one to export; with load_best_model_at_end the other
+  /// ranks keep their last.
+  ///
   /// Ranks   collective. Errors  NumericsError naming the step and its samples: loss or gradient
   /// not finite, update not applied; naming a rank: its adapter is not the others'; CommError,
   /// DataError, StorageError from the sockets.
@@ -70,23 +84,27 @@ class Trainer {
   /// One slot of this rank, its gradient to the reducer. Returns its loss.
   double run_slot(const Slot& slot, const Batch& batch, int64_t step, bool in_last_round);
   /// The rounds of a step in which other ranks have a slot and this one does not.
-  void accompany_others(const StepPlan& plan, bool with_gradients);
-  size_t num_rounds(const StepPlan& plan) const;
+  void accompany_others(const StepPlan& plan);
   void check_replicas();
   void evaluate(const StepPlan& plan);
-  void save(const StepPlan& plan);
-  /// Sum of the losses; also agrees on a stop request, which travels with them.
-  double sum_over_slots(std::vector<double> losses_of_slots);
+  /// What follows from the loss of the set that decides.
+  void judge(double held_out_loss);
+  void save();
+  bool stops_early() const;
+  bool saves_best() const { return options_.load_best_model_at_end && options_.save_steps > 0; }
+  void take_best(TrainingResult& result);
+  RunSummary summary_now() const;
   void require_finite(const StepPlan& plan, double loss, double grad_norm) const;
 
   TrainerParts parts_;
   TrainerOptions options_;
   int64_t steps_done_ = 0, last_saved_ = 0, last_evaluated_ = 0, last_checked_ = 0;
-  std::vector<double> eval_losses_;
-  int64_t evaluations_without_improvement_ = 0;
-  bool stop_agreed_ = false;  // some rank was asked to stop before the last step's reduction
-  NamedTensors best_adapter_;
+  HeldOutHistory held_out_;
+  bool stop_agreed_ = false;   // some rank was asked to stop before the last step's reduction
+  NamedTensors best_adapter_;  // rank 0
   RunSummary summary_;
+  double earlier_runtime_s_ = 0;
+  std::chrono::steady_clock::time_point begin_;
 };
 
 }  // namespace lora_dist

@@ -1,5 +1,7 @@
 #include "core/units.hpp"
 
+#include <cmath>
+
 namespace lora_dist {
 
 std::string bytes_text(uint64_t bytes) {
@@ -21,6 +23,13 @@ std::string count_text(int64_t count) {
   if (count >= 1'000'000) return fmt::format("{:.2f} M", value / 1e6);
   if (count >= 10'000) return fmt::format("{:.1f} k", value / 1e3);
   return fmt::format("{}", count);
+}
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
 }
 
 }  // namespace lora_dist

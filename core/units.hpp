@@ -12,5 +12,7 @@ std::string bytes_text(uint64_t bytes);
 std::string gib_text(int64_t bytes);
 /// "2.76 B", "134.50 M", "12.3 k", "512".
 std::string count_text(int64_t count);
+/// "1 h 02 min", "3 min 20 s", "8 s".
+std::string duration_text(double seconds);
 
 }  // namespace lora_dist

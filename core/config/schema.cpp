@@ -47,6 +47,12 @@ Json schema_of(const PatternMap&, const FieldRule& rule) {
   add_range(number, rule);
   return {{"type", {"object", "null"}}, {"additionalProperties", number}};
 }
+Json schema_of(const NamedPaths&, const FieldRule&) {
+  const Json path = {{"type", "string"}};
+  return {{"type", {"string", "array", "object", "null"}},
+          {"items", path},
+          {"additionalProperties", path}};
+}
 template <class T>
 Json schema_of(const std::optional<T>&, const FieldRule& rule) {
   return schema_of(T{}, rule);
@@ -58,6 +64,7 @@ Json as_json(int64_t value) { return value; }
 Json as_json(double value) { return value; }
 Json as_json(const ModulePattern& value) { return value.suffixes; }
 Json as_json(const PatternMap&) { return Json::object(); }
+Json as_json(const NamedPaths&) { return ""; }
 template <class T>
 Json as_json(const std::optional<T>& value) {
   return value ? as_json(*value) : Json(nullptr);

@@ -29,6 +29,7 @@ void read(const Given& given, const FieldRule& rule, int64_t& value);
 void read(const Given& given, const FieldRule& rule, double& value);
 void read(const Given& given, const FieldRule& rule, ModulePattern& value);
 void read(const Given& given, const FieldRule& rule, PatternMap& value);
+void read(const Given& given, const FieldRule& rule, NamedPaths& value);
 template <class T>
 void read(const Given& given, const FieldRule& rule, std::optional<T>& value) {
   read(given, rule, value.emplace());
@@ -40,6 +41,7 @@ std::string print(int64_t value);
 std::string print(double value);
 std::string print(const ModulePattern& value);
 std::string print(const PatternMap& value);
+std::string print(const NamedPaths& value);
 template <class T>
 std::string print(const std::optional<T>& value) {
   return value ? print(*value) : "";

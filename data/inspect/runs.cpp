@@ -13,7 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-/// Fields of metrics.jsonl's last whole line, or null.
+/// The last value of each field of metrics.jsonl, or null: steps and evaluations have lines of
+/// their own.
 Json last_metrics(const std::string& path) {
   if (!fs::exists(path)) return nullptr;
   const std::string text = read_file(path);
@@ -21,7 +22,8 @@ Json last_metrics(const std::string& path) {
   size_t begin = 0;
   for (size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
     Json line = Json::parse(text.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
-    if (line.is_object()) last = std::move(line);
+    if (line.is_object() && last.is_null()) last = Json::object();
+    if (line.is_object()) last.update(line);
     begin = end + 1;
   }
   return last;

@@ -59,7 +59,10 @@ std::string bytes_field(uint64_t number, std::string_view bytes) {
   return field_key(number, 2) + varint(bytes.size()) + std::string(bytes);
 }
 
-constexpr uint64_t kEventWallTime = 1, kEventStep = 2, kEventFileVersion = 3, kEventSummary = 5;
+constexpr uint64_t kEventWallTime = 1, kEventStep = 2, kEventFileVersion = 3, kEventSummary = 5,
+                   kEventSessionLog = 7;
+constexpr uint64_t kSessionStatus = 1;
+constexpr int64_t kSessionStart = 1;
 constexpr uint64_t kSummaryValue = 1;
 constexpr uint64_t kValueTag = 1, kValueSimple = 2;
 
@@ -80,6 +83,11 @@ std::string event_record(std::string_view payload) {
 std::string file_version_event(double wall_time_s) {
   return double_field(kEventWallTime, wall_time_s) +
          bytes_field(kEventFileVersion, "brain.Event:2");
+}
+
+std::string session_start_event(double wall_time_s, int64_t step) {
+  return double_field(kEventWallTime, wall_time_s) + integer_field(kEventStep, step) +
+         bytes_field(kEventSessionLog, integer_field(kSessionStatus, kSessionStart));
 }
 
 std::string scalars_event(double wall_time_s, int64_t step,

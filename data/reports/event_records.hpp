@@ -16,6 +16,8 @@ uint32_t crc32c(std::string_view bytes);
 std::string event_record(std::string_view payload);
 /// Payload of the first record of a file.
 std::string file_version_event(double wall_time_s);
+/// Payload that starts a session at `step`: readers drop what they have from that step on.
+std::string session_start_event(double wall_time_s, int64_t step);
 /// Payload with scalars (tag, value) of one step.
 std::string scalars_event(double wall_time_s, int64_t step,
                           const std::vector<std::pair<std::string, double>>& scalars);

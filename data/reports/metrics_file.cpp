@@ -1,4 +1,5 @@
-// metrics.jsonl: one object per logged step, fields in the order of the contract (design 1.4).
+// metrics.jsonl: one object per logged step and evaluation, fields in the order of the contract
+// (design 1.4).
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -30,11 +31,20 @@ double unix_time_s() {
          1000;
 }
 
+class Line {
+ public:
+  void operator()(const std::string& name, const std::string& value) {
+    text_ +=
+        fmt::format("{}{}: {}", text_.empty() ? "{" : ", ", nlohmann::json(name).dump(), value);
+  }
+  std::string text() const { return text_ + "}\n"; }
+
+ private:
+  std::string text_;
+};
+
 std::string line_of(const StepMetrics& metrics) {
-  std::string line;
-  const auto field = [&](const char* name, const std::string& value) {
-    line += fmt::format("{}\"{}\": {}", line.empty() ? "{" : ", ", name, value);
-  };
+  Line field;
   field("step", fmt::format("{}", metrics.step));
   field("epoch", number(metrics.epoch));
   field("loss", nine_digits(metrics.loss));
@@ -51,7 +61,17 @@ std::string line_of(const StepMetrics& metrics) {
   field("comm_bytes_inter_node", fmt::format("{}", metrics.comm_bytes_inter_node));
   field("memory_gib", number(metrics.memory_gib));
   field("time", number(unix_time_s()));
-  return line + "}\n";
+  return field.text();
+}
+
+std::string line_of(const EvalMetrics& metrics) {
+  Line field;
+  field("step", fmt::format("{}", metrics.step));
+  field("epoch", number(metrics.epoch));
+  field(held_out_metric(metrics.set, "loss"), nine_digits(metrics.loss));
+  field(held_out_metric(metrics.set, "runtime"), number(metrics.runtime_s));
+  field("time", number(unix_time_s()));
+  return field.text();
 }
 
 /// The leading lines of `text` that are whole and belong to steps before `first_step`.
@@ -78,8 +98,11 @@ class MetricsFile final : public RunObserver {
     num_steps_ = num_steps;
     try {
       // A killed run may have logged beyond its last checkpoint, and half a line.
-      if (std::filesystem::exists(path_))
-        write_file_atomically(path_, lines_before(read_file(path_), first_step));
+      if (std::filesystem::exists(path_)) {
+        const std::string text = read_file(path_);
+        const std::string kept = lines_before(text, first_step);
+        if (kept != text) write_file_atomically(path_, kept);
+      }
     } catch (const Error& error) {
       log_warning(error.what());
     }
@@ -89,6 +112,8 @@ class MetricsFile final : public RunObserver {
   void on_step(const StepMetrics& metrics) override {
     if (is_logged(metrics.step, num_steps_, logging_steps_)) file_.append(line_of(metrics));
   }
+
+  void on_eval(const EvalMetrics& metrics) override { file_.append(line_of(metrics)); }
 
  private:
   std::string path_;

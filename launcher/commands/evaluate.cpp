@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "core/held_out.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "data/dataset.hpp"
 #include "dist/backends/backend.hpp"
@@ -53,40 +54,32 @@ class EvaluateCommand final : public Command {
                          .vocab_size = model.decoder->spec().vocab_size},
                         model.tokenizer.get(), model.prompt_template.get(), *alone.front());
     warn_of_long_samples(*dataset, model.decoder->spec());
-    report(*dataset, sum_of_losses(*model.decoder, *dataset));
+    const std::unique_ptr<Task> task = make_text_generation_task(*model.decoder);
+    report(*dataset, held_out_loss(*alone.front(), *task, *stream_of(*dataset)));
     return 0;
   }
 
  private:
-  double sum_of_losses(Decoder& decoder, Dataset& dataset) const {
-    const std::unique_ptr<Task> task = make_text_generation_task(decoder);
-    const std::unique_ptr<BatchStream> stream =
-        make_batch_stream(dataset, {.batch_size = batch_size_,
-                                    .slots_per_step = 1,
-                                    .epochs = 1,
-                                    .max_seq_length = max_seq_length_,
-                                    .shuffle = false,
-                                    .prefetch = false});
-    double sum = 0;
-    for (int64_t step = 1; step <= stream->num_steps(); ++step) {
-      const StepPlan plan = stream->plan(step);
-      for (const Slot& slot : plan.slots) sum += task->loss(stream->read(plan, slot));
-    }
-    return sum;
+  std::unique_ptr<BatchStream> stream_of(Dataset& dataset) const {
+    return make_batch_stream(dataset, {.batch_size = batch_size_,
+                                       .slots_per_step = 1,
+                                       .epochs = 1,
+                                       .max_seq_length = max_seq_length_,
+                                       .shuffle = false,
+                                       .prefetch = false});
   }
 
-  void report(const Dataset& dataset, double loss_sum) const {
-    const int64_t labels = dataset.stats().num_labels;
-    const double loss = loss_sum / static_cast<double>(labels);
+  void report(const Dataset& dataset, const HeldOutLoss& found) const {
+    const double loss = found.mean();
     if (json_) {
       const nlohmann::ordered_json result = {{"loss", loss},
                                              {"perplexity", std::exp(loss)},
-                                             {"tokens", labels},
+                                             {"tokens", found.num_labels},
                                              {"samples", dataset.num_samples()}};
       std::puts(result.dump().c_str());
     } else {
       std::printf("loss %.4f  perplexity %.3f  over %lld tokens of %lld samples\n", loss,
-                  std::exp(loss), static_cast<long long>(labels),
+                  std::exp(loss), static_cast<long long>(found.num_labels),
                   static_cast<long long>(dataset.num_samples()));
     }
   }

@@ -194,8 +194,8 @@ std::vector<Finding> check_run(const Config& config) {
       names_file
           ? tokenizes(config, "metadata_path", data.metadata_path, DataUse::kTraining, findings)
           : tokenizes(config, "train_data_dir", data.train_data_dir, DataUse::kTraining, findings);
-  needs_tokenizer |=
-      tokenizes(config, "val_data_path", data.val_data_path, DataUse::kEvaluation, findings);
+  for (const auto& [name, set] : data.val_data_path.sets)
+    needs_tokenizer |= tokenizes(config, "val_data_path", set, DataUse::kEvaluation, findings);
   if (base && needs_tokenizer) check_tokenizer(config, findings);
 
   collect([&] { check_first_adapter(config); });

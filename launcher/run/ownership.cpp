@@ -6,8 +6,10 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "data/exports/adapter_config.hpp"
+#include "data/exports/tokenizer_files.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
+#include "data/reports/reports.hpp"
 #include "launcher/run/mathematics.hpp"
 
 namespace lora_dist {
@@ -202,8 +204,7 @@ void remove_leftovers_at_top(const std::string& output_dir) {
 
 bool is_our_card(const std::string& path) {
   try {
-    const std::string text = read_file(path);
-    return text.starts_with("---\n") && text.find("\n- lora-dist\n") != std::string::npos;
+    return is_model_card(read_file(path));
   } catch (const Error&) {
     return false;
   }
@@ -227,17 +228,21 @@ std::unique_ptr<RunObserver> make_lease_watch(RunLease* lease) {
 }
 
 const std::vector<std::string>& run_file_names() {
-  static const std::vector<std::string> names = {"adapter_config.json",
-                                                 "adapter_model.safetensors",
-                                                 "pytorch_lora_weights.safetensors",
-                                                 "README.md",
-                                                 "config.resolved.yaml",
-                                                 "run.json",
-                                                 "metrics.jsonl",
-                                                 "report.html",
-                                                 "samples",
-                                                 "trainer_state.json",
-                                                 "train_results.json"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = {"adapter_config.json",
+                                    "adapter_model.safetensors",
+                                    "pytorch_lora_weights.safetensors",
+                                    "README.md",
+                                    "config.resolved.yaml",
+                                    "run.json",
+                                    "metrics.jsonl",
+                                    "report.html",
+                                    "samples",
+                                    "trainer_state.json",
+                                    "train_results.json"};
+    for (const std::string& name : tokenizer_file_names()) all.push_back(name);
+    return all;
+  }();
   return names;
 }
 

@@ -7,16 +7,6 @@
 namespace lora_dist {
 namespace {
 
-std::vector<double> eval_losses_of(const nlohmann::ordered_json& trainer) {
-  std::vector<double> losses;
-  if (!trainer.contains("log_history")) return losses;
-  for (const auto& entry : trainer["log_history"]) {
-    if (entry.contains("eval_loss") && entry["eval_loss"].is_number())
-      losses.push_back(entry["eval_loss"].get<double>());
-  }
-  return losses;
-}
-
 // Nothing would be trained, and an old adapter would be exported under new settings.
 void require_steps_left(const StartRequest& request, const LoadedCheckpoint& checkpoint) {
   const int64_t done = checkpoint.state.step;
@@ -80,7 +70,6 @@ RunStart start_run(const StartRequest& request, Adapter& adapter, Optimizer& opt
   start.steps_done = found.at("steps_done");
   start.resumed_from = found.at("resumed_from");
   start.trainer = found.at("trainer");
-  start.eval_losses = eval_losses_of(start.trainer);
   if (world.world_size() > 1) broadcast_state(adapter, optimizer, world);
   if (request.config.distribution.hash_check_steps > 0)
     require_equal_replicas(world, adapter.params(), optimizer, start.steps_done);

@@ -20,9 +20,8 @@ struct StartRequest {
 
 struct RunStart {
   int64_t steps_done = 0;
-  std::string resumed_from;         // empty: a fresh run
-  nlohmann::ordered_json trainer;   // trainer_state.json of the checkpoint
-  std::vector<double> eval_losses;  // of the run so far
+  std::string resumed_from;        // empty: a fresh run
+  nlohmann::ordered_json trainer;  // trainer_state.json of the checkpoint
 };
 
 /// Fills adapter and optimizer. Rank 0 alone reads files; every rank leaves with the same state.

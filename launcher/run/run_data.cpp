@@ -62,9 +62,10 @@ bool data_needs_tokenizer(const DataConfig& config, const std::string& base, Com
     const auto needed_by = [&](const std::string& path, DataUse use) {
       return !path.empty() && needs_tokenizer(find_sources(path, config.data_format, use), base);
     };
-    const bool needed =
-        world.rank() == 0 && (needed_by(data_path(config), DataUse::kTraining) ||
-                              needed_by(config.val_data_path, DataUse::kEvaluation));
+    if (world.rank() != 0) return std::string("no");
+    bool needed = needed_by(data_path(config), DataUse::kTraining);
+    for (const auto& [name, path] : config.val_data_path.sets)
+      needed = needed || needed_by(path, DataUse::kEvaluation);
     return std::string(needed ? "yes" : "no");
   });
   return answers.front() == "yes";
@@ -94,15 +95,21 @@ RunData prepare_run_data(const Config& config, int64_t vocab_size, const Tokeniz
                         .seed = config.steps.seed,
                         .rank = world.rank(),
                         .world_size = world.world_size()};
+  const auto hold_out = [&](const std::string& name, std::unique_ptr<BatchStream> stream) {
+    data.held_out_streams.push_back(std::move(stream));
+    data.held_out.push_back({name, data.held_out_streams.back().get()});
+  };
   if (!config.data.val_data_path.empty()) {
-    data.validation = prepare_dataset(
-        prepare_request(config, config.data.val_data_path, DataUse::kEvaluation, vocab_size),
-        tokenizer, prompt_template, world);
-    data.eval_stream = held_out_stream(*data.validation, {}, config, world);
+    for (const auto& [name, path] : config.data.val_data_path.sets) {
+      data.validation.push_back(
+          prepare_dataset(prepare_request(config, path, DataUse::kEvaluation, vocab_size),
+                          tokenizer, prompt_template, world));
+      hold_out(name, held_out_stream(*data.validation.back(), {}, config, world));
+    }
   } else if (config.data.val_size > 0) {
     Split split = split_dataset(*data.train, config.data.val_size, config.steps.seed);
     options.samples = std::move(split.train);
-    data.eval_stream = held_out_stream(*data.train, std::move(split.validation), config, world);
+    hold_out("", held_out_stream(*data.train, std::move(split.validation), config, world));
   }
   data.stream = make_batch_stream(*data.train, std::move(options));
   return data;

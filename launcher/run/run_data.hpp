@@ -8,17 +8,20 @@
 #include "core/batch_stream.hpp"
 #include "core/communicator.hpp"
 #include "core/config.hpp"
+#include "core/held_out.hpp"
 #include "data/dataset.hpp"
 #include "data/sources/source.hpp"
 
 namespace lora_dist {
 
 struct RunData {
-  std::unique_ptr<Dataset> train,
-      validation;  // validation: val_data_path; null where a split or nothing is held out
-  std::unique_ptr<BatchStream> stream, eval_stream;  // eval_stream may be null
-  std::string path;                                  // what the user named
-  SourceFiles sources;                               // of `train`; rank 0 only
+  std::unique_ptr<Dataset> train;
+  std::vector<std::unique_ptr<Dataset>> validation;  // of val_data_path, [set]
+  std::unique_ptr<BatchStream> stream;
+  std::vector<std::unique_ptr<BatchStream>> held_out_streams;
+  std::vector<HeldOutSet> held_out;  // the same with their names; empty: no evaluation
+  std::string path;                  // what the user named
+  SourceFiles sources;               // of `train`; rank 0 only
   int64_t slots_per_step = 1;
 };
 

@@ -5,8 +5,12 @@
 #include <chrono>
 #include <filesystem>
 
+#include "core/log.hpp"
 #include "core/sha256.hpp"
+#include "data/exports/tokenizer_files.hpp"
 #include "data/files.hpp"
+#include "data/json.hpp"
+#include "launcher/run/life.hpp"
 #include "launcher/run/progress.hpp"
 
 namespace lora_dist {
@@ -16,19 +20,34 @@ std::string in_folder(const Config& config, const std::string& name) {
   return (std::filesystem::path(config.state.output_dir) / name).string();
 }
 
-std::vector<std::pair<int64_t, double>> eval_history(const nlohmann::ordered_json& trainer_state) {
-  std::vector<std::pair<int64_t, double>> losses;
+// The entries of the log history that tell a held-out loss: "eval_loss", "eval_<set>_loss".
+std::vector<ModelCard::HeldOutLoss> held_out_losses(const nlohmann::ordered_json& trainer_state) {
+  static const std::string kBegin = "eval_", kEnd = "loss";
+  std::vector<ModelCard::HeldOutLoss> losses;
   for (const auto& entry : trainer_state.at("log_history")) {
-    if (entry.contains("eval_loss") && entry["eval_loss"].is_number())
-      losses.emplace_back(entry.at("step").get<int64_t>(), entry["eval_loss"].get<double>());
+    for (const auto& [key, value] : entry.items()) {
+      if (!key.starts_with(kBegin) || !key.ends_with(kEnd) || !value.is_number()) continue;
+      std::string set = key.substr(kBegin.size(), key.size() - kBegin.size() - kEnd.size());
+      if (!set.empty()) set.pop_back();  // "old_"
+      losses.push_back({entry.at("step").get<int64_t>(), set, value.get<double>()});
+    }
   }
   return losses;
 }
 
+// A README.md that a person wrote stays.
+std::string card_path(const Config& config) {
+  const std::string path = in_folder(config, "README.md");
+  if (!std::filesystem::exists(path) || is_model_card(read_file(path))) return path;
+  const std::string other = in_folder(config, "MODEL_CARD.md");
+  log_info(fmt::format("{}: not a model card of a run, it stays; the card is {}", path, other));
+  return other;
+}
+
 }  // namespace
 
-RunFolder::RunFolder(const Config& config, const WorldInfo& world, RunFacts facts)
-    : config_(config), world_(world), facts_(std::move(facts)) {
+RunFolder::RunFolder(const Config& config, RunFacts facts)
+    : config_(config), facts_(std::move(facts)) {
   const std::string yaml = resolved_yaml(config);
   write_file_atomically(in_folder(config, "config.resolved.yaml"), yaml);
   checkpoints_ = make_checkpoint_store({.output_dir = config.state.output_dir,
@@ -46,14 +65,17 @@ RunFolder::RunFolder(const Config& config, const WorldInfo& world, RunFacts fact
                                    .batch_size = config.steps.batch_size,
                                    .num_epochs = config.steps.epochs,
                                    .output_dir = config.state.output_dir,
-                                   .steps_before = facts_.run.steps_before});
+                                   .steps_before = facts_.run.steps_before,
+                                   .life = facts_.life});
   metrics_ = make_metrics_file(in_folder(config, "metrics.jsonl"), config.state.logging_steps);
   tensorboard_ = make_tensorboard_writer(config.state.log_dir, config.state.logging_steps);
   progress_ = make_progress(isatty(STDERR_FILENO) != 0);
+  long_run_notice_ = make_long_run_notice(facts_.on_cpu, config.steps.epochs);
 }
 
 std::vector<RunObserver*> RunFolder::observers() {
-  return {trainer_log_.get(), metrics_.get(), tensorboard_.get(), progress_.get()};
+  return {trainer_log_.get(), metrics_.get(), tensorboard_.get(), progress_.get(),
+          long_run_notice_.get()};
 }
 
 void RunFolder::finish(const TrainingResult& result, const NamedTensors& adapter,
@@ -61,43 +83,73 @@ void RunFolder::finish(const TrainingResult& result, const NamedTensors& adapter
   facts_.require_lease();
   write_llm_exports(config_.state.output_dir, facts_.description, adapter,
                     config_.state.save_dtype);
+  if (!facts_.template_name.empty())
+    copy_tokenizer_files(facts_.base_dir, config_.state.output_dir, facts_.layout.is_of_base);
   const nlohmann::ordered_json state = trainer_log_->state();
-  write_file_atomically(in_folder(config_, "trainer_state.json"), state.dump(2) + "\n");
+  write_file_atomically(in_folder(config_, "trainer_state.json"), sorted_json_text(state));
   write_file_atomically(in_folder(config_, "train_results.json"),
                         trainer_log_->results().dump(4) + "\n");
-  write_file_atomically(in_folder(config_, "README.md"),
-                        model_card_markdown({.name = config_.state.output_name,
-                                             .base_model = config_.model.base_model,
-                                             .data = facts_.data_path,
-                                             .template_name = facts_.template_name,
-                                             .config_yaml = resolved_yaml(config_),
-                                             .trainable_parameters = facts_.trainable_parameters,
-                                             .steps = result.summary.steps,
-                                             .first_loss = result.summary.first_loss,
-                                             .last_loss = result.summary.last_loss,
-                                             .eval_losses = eval_history(state)}));
-  write_run_json(result, adapter, seconds_to_first_step);
+  write_card(result, state);
+  write_run_json(result, state, adapter, seconds_to_first_step);
 }
 
-void RunFolder::write_run_json(const TrainingResult& result, const NamedTensors& adapter,
-                               double seconds_to_first_step) const {
+void RunFolder::write_card(const TrainingResult& result,
+                           const nlohmann::ordered_json& trainer_state) const {
+  write_file_atomically(card_path(config_),
+                        model_card_markdown({.name = config_.state.output_name,
+                                             .base_model = config_.model.base_model,
+                                             .config_yaml = resolved_yaml(config_),
+                                             .data = facts_.data_path,
+                                             .num_samples = facts_.num_samples,
+                                             .num_cut = facts_.data.num_cut,
+                                             .num_skipped = facts_.data.num_skipped,
+                                             .num_held_out = facts_.num_held_out,
+                                             .template_name = facts_.template_name,
+                                             .is_layout_of_base = facts_.layout.is_of_base,
+                                             .example_question = facts_.layout.question,
+                                             .example_prompt = facts_.layout.prompt,
+                                             .trainable_parameters = facts_.trainable_parameters,
+                                             .summary = result.summary,
+                                             .exported_step = result.exported_step,
+                                             .held_out = held_out_losses(trainer_state),
+                                             .lives = lives_of(trainer_state)}));
+}
+
+void RunFolder::write_run_json(const TrainingResult& result,
+                               const nlohmann::ordered_json& trainer_state,
+                               const NamedTensors& adapter, double seconds_to_first_step) const {
   const RunSummary& summary = result.summary;
   const double runtime = std::max(summary.runtime_s, 1e-9);
   nlohmann::ordered_json run = facts_.record;
   run.update(
-      nlohmann::ordered_json{{"steps", summary.steps},
+      nlohmann::ordered_json{{"finished", utc_now()},
+                             {"data",
+                              {{"path", facts_.data_path},
+                               {"samples", facts_.num_samples},
+                               {"cut", facts_.data.num_cut},
+                               {"skipped", facts_.data.num_skipped},
+                               {"held_out", facts_.num_held_out}}},
+                             {"steps", summary.steps},
                              {"epoch", summary.epoch},
+                             {"tokens", summary.tokens},
+                             {"samples", summary.samples},
                              {"first_loss", summary.first_loss},
                              {"last_loss", summary.last_loss},
+                             {"mean_loss", summary.mean_loss},
+                             {"best_step", trainer_state.at("best_global_step")},
+                             {"best_held_out_loss", trainer_state.at("best_metric")},
+                             {"best_checkpoint", trainer_state.at("best_model_checkpoint")},
+                             {"exported_step", result.exported_step},
                              {"seconds_to_first_step", seconds_to_first_step},
                              {"train_runtime_s", summary.runtime_s},
                              {"tokens_per_second", static_cast<double>(summary.tokens) / runtime},
                              {"samples_per_second", static_cast<double>(summary.samples) / runtime},
                              {"adapter_sha256", adapter_sha256(adapter)},
+                             {"lives", lives_of(trainer_state)},
                              {"exit", result.stopped_on_request ? "stopped on request"
                                       : result.stopped_early    ? "stopped early"
                                                                 : "done"}});
-  write_file_atomically(in_folder(config_, "run.json"), run.dump(2) + "\n");
+  write_file_atomically(in_folder(config_, "run.json"), utf8_dump(run, /*indent=*/2) + "\n");
 }
 
 }  // namespace lora_dist

@@ -9,13 +9,21 @@
 #include "core/config.hpp"
 #include "core/trainer.hpp"
 #include "data/checkpoints/store.hpp"
+#include "data/dataset.hpp"
 #include "data/reports/reports.hpp"
+#include "launcher/run/prompt_layout.hpp"
 
 namespace lora_dist {
 
 struct RunFacts {
   std::string data_path;
+  DatasetStats data;
+  int64_t num_samples = 0, num_held_out = 0;  // trained on; kept apart, over all held-out sets
+  std::string base_dir;                       // whose tokenizer files the adapter's folder gets
   std::string template_name;
+  PromptLayout layout;  // empty where no template is used
+  bool on_cpu = true;
+  nlohmann::ordered_json life;  // see describe_life
   AdapterDescription description;
   nlohmann::ordered_json
       fingerprints;  // base, tokenizer, data set, and the keys that change the mathematics
@@ -28,27 +36,28 @@ struct RunFacts {
 
 class RunFolder {
  public:
-  RunFolder(const Config& config, const WorldInfo& world, RunFacts facts);
+  RunFolder(const Config& config, RunFacts facts);
 
   std::vector<RunObserver*> observers();
   CheckpointStore& checkpoints() { return *checkpoints_; }
   TrainerLog& trainer_log() { return *trainer_log_; }
 
-  /// Exports, model card, results and run.json (last). `adapter` is the final state, fp32;
-  /// `seconds_to_first_step` counts from the start of the process to the end of its first step.
+  /// Exports, tokenizer, model card, results and run.json (last). `adapter` is the final state,
+  /// fp32; `seconds_to_first_step` counts from the start of the process to the end of its first
+  /// step.
   void finish(const TrainingResult& result, const NamedTensors& adapter,
               double seconds_to_first_step);
 
  private:
-  void write_run_json(const TrainingResult& result, const NamedTensors& adapter,
-                      double seconds_to_first_step) const;
+  void write_card(const TrainingResult& result, const nlohmann::ordered_json& trainer_state) const;
+  void write_run_json(const TrainingResult& result, const nlohmann::ordered_json& trainer_state,
+                      const NamedTensors& adapter, double seconds_to_first_step) const;
 
   const Config& config_;
-  WorldInfo world_;
   RunFacts facts_;
   std::unique_ptr<CheckpointStore> checkpoints_;
   std::unique_ptr<TrainerLog> trainer_log_;
-  std::unique_ptr<RunObserver> metrics_, tensorboard_, progress_;
+  std::unique_ptr<RunObserver> metrics_, tensorboard_, progress_, long_run_notice_;
 };
 
 }  // namespace lora_dist

@@ -55,6 +55,7 @@ std::function<void()> stop_clean_up;
       }
       continue;
     }
+    end_status();  // a terminal shows ^C where the line ends
     if (signal == SIGINT) interrupted = true;
     // USR1 is how launchers pass a request on, perhaps more than once.
     const bool again = stop_requested.exchange(true) && signal != SIGUSR1 && signal != SIGHUP;

@@ -24,7 +24,9 @@
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/banner.hpp"
 #include "launcher/run/base_model.hpp"
+#include "launcher/run/best_adapter.hpp"
 #include "launcher/run/device.hpp"
+#include "launcher/run/life.hpp"
 #include "launcher/run/long_samples.hpp"
 #include "launcher/run/mathematics.hpp"
 #include "launcher/run/memory.hpp"
@@ -116,7 +118,7 @@ class Run {
                        .task = *task,
                        .adapter = *adapter_,
                        .stream = *data_.stream,
-                       .eval_stream = data_.eval_stream.get(),
+                       .held_out = data_.held_out,
                        .reducer = *reducer,
                        .optimizer = *optimizer_,
                        .schedule = make_schedule(config_.steps, data_.stream->num_steps())};
@@ -131,7 +133,9 @@ class Run {
       parts.observers = folder->observers();
       parts.observers.push_back(&first_step);
       parts.observers.push_back(lease_watch.get());
-      parts.trainer_state = [&folder] { return folder->trainer_log().state(); };
+      parts.trainer_state = [&folder](const RunSummary& so_far) {
+        return folder->trainer_log().state_to_save(so_far);
+      };
     }
     if (profile) parts.observers.push_back(profile.get());
     Trainer trainer(std::move(parts),
@@ -143,7 +147,7 @@ class Run {
                      .early_stopping_patience = config_.state.early_stopping_patience,
                      .load_best_model_at_end = config_.state.load_best_model_at_end,
                      .stop_requested = &stop_requested});
-    if (!start_.resumed_from.empty()) trainer.resume_at(start_.steps_done, start_.eval_losses);
+    if (!start_.resumed_from.empty()) trainer.resume_at(run_so_far());
     const TrainingResult result = run_or_explain(trainer);
     if (folder) {
       folder->finish(result, adapter_->params().named_tensors(), first_step.seconds());
@@ -179,7 +183,8 @@ class Run {
                      return std::string(claim_ && claim_->plan().is_finished ? "finished" : "");
                    }).front() == "finished";
     if (is_finished_) return say_finished();
-    open_rank_log();
+    // Of one rank all is on the terminal; its log begins when the start has succeeded.
+    if (world_info_.world_size > 1) open_rank_log();
     warn_of_long_samples(*data_.train, base_.decoder->spec());
     fit_ = require_fit(fit_request(), device_, *communicator_);
     on_all_ranks(*communicator_, [&] {
@@ -194,6 +199,7 @@ class Run {
         {.config = config_, .claim = claim_.get(), .num_steps = data_.stream->num_steps()},
         *adapter_, *optimizer_, *communicator_);
     adapter_->attach(/*weight=*/1);
+    if (world_info_.world_size == 1) open_rank_log();
     log_info(banner());
   }
 
@@ -288,7 +294,7 @@ class Run {
   }
 
   void open_rank_log() const {
-    if (world_info_.world_size == 1 || is_dry_) return;
+    if (is_dry_) return;
     make_folders(config_.state.log_dir);
     open_log({.rank = world_info_.rank,
               .world_size = world_info_.world_size,
@@ -405,21 +411,30 @@ class Run {
 
   std::unique_ptr<RunFolder> make_folder() {
     const std::string template_name = base_.prompt_template ? base_.prompt_template->name() : "";
-    const nlohmann::ordered_json record = claim_->take({{"host", world_info_.host},
-                                                        {"launcher", world_info_.launcher},
-                                                        {"world_size", world_info_.world_size},
-                                                        {"fingerprints", fingerprints_}});
+    const nlohmann::ordered_json life = describe_life(config_, world_info_, communicator_->hosts());
+    nlohmann::ordered_json facts = {{"host", world_info_.host}};
+    facts.update(life);
+    facts["fingerprints"] = fingerprints_;
+    const nlohmann::ordered_json record = claim_->take(facts);
     auto folder = std::make_unique<RunFolder>(
-        config_, world_info_,
-        RunFacts{.data_path = data_.path,
-                 .template_name = template_name,
-                 .description = describe_adapter(config_, template_name),
-                 .fingerprints = fingerprints_,
-                 .run = claim_->run(),
-                 .record = record,
-                 .require_lease = [lease = claim_->lease()] { lease->require_held(); },
-                 .trainable_parameters = adapter_->params().num_elements(),
-                 .num_steps = data_.stream->num_steps()});
+        config_, RunFacts{.data_path = data_.path,
+                          .data = data_.train->stats(),
+                          .num_samples = data_.stream->num_samples(),
+                          .num_held_out = num_held_out(),
+                          .base_dir = base_dir_,
+                          .template_name = template_name,
+                          .layout = base_.prompt_template
+                                        ? describe_layout(*base_.prompt_template, *base_.tokenizer)
+                                        : PromptLayout(),
+                          .on_cpu = device_.is_cpu(),
+                          .life = life,
+                          .description = describe_adapter(config_, template_name),
+                          .fingerprints = fingerprints_,
+                          .run = claim_->run(),
+                          .record = record,
+                          .require_lease = [lease = claim_->lease()] { lease->require_held(); },
+                          .trainable_parameters = adapter_->params().num_elements(),
+                          .num_steps = data_.stream->num_steps()});
     if (!start_.resumed_from.empty()) folder->trainer_log().restore(start_.trainer);
     return folder;
   }
@@ -433,8 +448,24 @@ class Run {
                       .columns = terminal_columns()});
   }
 
+  int64_t num_held_out() const {
+    int64_t count = 0;
+    for (const HeldOutSet& set : data_.held_out) count += set.stream->num_samples();
+    return count;
+  }
+
+  std::string deciding_set() const {
+    return data_.held_out.empty() ? std::string() : data_.held_out.front().name;
+  }
+
+  RunSoFar run_so_far() const {
+    RunSoFar so_far = lora_dist::run_so_far(start_.trainer, deciding_set());
+    if (world_info_.rank == 0 && config_.state.load_best_model_at_end)
+      so_far.best_adapter = best_adapter_so_far(start_.trainer, start_.resumed_from);
+    return so_far;
+  }
+
   std::string banner() const {
-    const int64_t held_out = data_.eval_stream ? data_.eval_stream->num_samples() : 0;
     return banner_text({.config = config_,
                         .world = world_info_,
                         .spec = base_.decoder->spec(),
@@ -452,7 +483,7 @@ class Run {
                         .num_steps = data_.stream->num_steps(),
                         .num_train_samples = data_.stream->num_samples(),
                         .num_rows = data_.stream->num_rows(),
-                        .num_held_out = held_out,
+                        .num_held_out = num_held_out(),
                         .recompute_blocks = fit_.setting.recompute_blocks,
                         .resumed_from = start_.resumed_from,
                         .steps_done = start_.steps_done});
@@ -469,6 +500,7 @@ class Run {
       log_info(fmt::format("try it:  lora-dist generate --base {} --adapter {} --prompt \"...\"",
                            config_.model.base_model, output));
     }
+    end_status();
     print_last_line(output, summary.first_loss, summary.last_loss,
                     static_cast<double>(summary.steps),
                     static_cast<double>(summary.tokens) / std::max(summary.runtime_s, 1e-9));

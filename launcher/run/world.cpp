@@ -103,11 +103,12 @@ std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& 
 void compare_paths(const Config& config, Communicator& world) {
   if (world.world_size() == 1) return;
   const std::string folder = std::filesystem::current_path().string();
-  const nlohmann::ordered_json seen = {{"folder", folder},
-                                       {"base_model", identity_of(config.model.base_model)},
-                                       {"train_data_dir", identity_of(config.data.train_data_dir)},
-                                       {"metadata_path", identity_of(config.data.metadata_path)},
-                                       {"val_data_path", identity_of(config.data.val_data_path)}};
+  nlohmann::ordered_json seen = {{"folder", folder},
+                                 {"base_model", identity_of(config.model.base_model)},
+                                 {"train_data_dir", identity_of(config.data.train_data_dir)},
+                                 {"metadata_path", identity_of(config.data.metadata_path)}};
+  for (const auto& [name, path] : config.data.val_data_path.sets)
+    seen["val_data_path " + path] = identity_of(path);
   const std::vector<std::string> all = all_gather_text(world, seen.dump());
   for (int rank = 1; rank < world.world_size(); ++rank) {
     const std::vector<std::string>& hosts = world.hosts();

@@ -373,6 +373,20 @@ TEST(ParseConfig, RefusesKeysThatContradictEachOther) {
   EXPECT_THAT(error_of("max_steps: 0"), HasSubstr("trains nothing"));
 }
 
+TEST(ParseConfig, TakesOneValidationSetOrSeveral) {
+  using Sets = std::vector<std::pair<std::string, std::string>>;
+  const auto sets = [](const std::string& value) {
+    return parse_config("val_data_path: " + value, "c.yaml", {}).data.val_data_path.sets;
+  };
+  EXPECT_EQ(sets("data/old.jsonl"), (Sets{{"", "data/old.jsonl"}}));
+  EXPECT_EQ(sets("[data/old.jsonl]"), (Sets{{"", "data/old.jsonl"}}));
+  EXPECT_EQ(sets("[a/old.jsonl, b/old.json, new set/]"),
+            (Sets{{"old", "a/old.jsonl"}, {"old_2", "b/old.json"}, {"new_set", "new set/"}}));
+  EXPECT_EQ(sets("{new: n.jsonl, old: o}"), (Sets{{"new", "n.jsonl"}, {"old", "o"}}));
+  for (const char* wrong : {"[[a]]", "{a: }", "{a/b: c}", "[]", "{a: [b]}"})
+    EXPECT_THROW(sets(wrong), ConfigError) << wrong;
+}
+
 TEST(ParseConfig, DerivesNamesFromTheRunFolder) {
   const Config config = parse("output_dir: ./output/my run/");
   EXPECT_EQ(config.state.output_name, "my_run");

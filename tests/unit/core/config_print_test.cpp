@@ -34,6 +34,7 @@ void change(double& value, const FieldRule&) { value = 1.0 / 3; }
 void change(std::optional<int64_t>& value, const FieldRule&) { value = 8; }
 void change(std::optional<double>& value, const FieldRule&) { value = 1.0 / 3; }
 void change(ModulePattern& value, const FieldRule&) { value = {{}, ".*\\.(q|v)_\"proj", false}; }
+void change(NamedPaths& value, const FieldRule&) { value = {{{"old", kAwkward}, {"new-1", "b"}}}; }
 void change(PatternMap& value, const FieldRule&) { value = {{"^z, .*", 16}, {"a", 4}}; }
 
 /// Whether the value of `key` is the same in both, by type and not by its text.

@@ -129,13 +129,14 @@ struct Bench {
                      .task = task,
                      .adapter = adapter,
                      .stream = stream,
-                     .eval_stream = eval,
+                     .held_out = held_out,
                      .reducer = *reducer,
                      .optimizer = optimizer,
                      .schedule = constant_rate(0.5),
                      .checkpoints = &store,
                      .observers = {&recorder, &intruder}},
                     options);
+    if (so_far) trainer.resume_at(*so_far);
     return trainer.run();
   }
   Communicator& world;
@@ -147,7 +148,8 @@ struct Bench {
   std::unique_ptr<GradientReducer> reducer;
   Kept store;
   Recorder recorder;
-  BatchStream* eval = nullptr;
+  std::vector<HeldOutSet> held_out;
+  std::optional<RunSoFar> so_far;
 };
 
 TEST(Trainer, DividesTheSumOfSlotGradientsByTheLabelsOfTheWholeStep) {
@@ -190,12 +192,108 @@ TEST(Trainer, EndsWhenEvaluationStopsImproving) {
   const auto world = make_local_world(1, 10);
   Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/50);
   VectorStream rising({batch_of(-1, 2)}, 1);  // what lowers the training loss raises this one
-  bench.eval = &rising;
+  bench.held_out = {{"", &rising}};
   const TrainingResult result =
       bench.run({.save_steps = 0, .eval_steps = 1, .early_stopping_patience = 2});
   EXPECT_TRUE(result.stopped_early);
   EXPECT_EQ(bench.recorder.evals.size(), 3u);
   EXPECT_LT(bench.recorder.evals[0].loss, bench.recorder.evals[2].loss);
+}
+
+TEST(Trainer, SavesTheStateOfEachBestEvaluationThatItIsToExport) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/4);
+  VectorStream falling({batch_of(1, 2)}, 1);
+  bench.held_out = {{"", &falling}};
+  bench.run({.save_steps = 3, .eval_steps = 1, .load_best_model_at_end = true});
+  EXPECT_EQ(bench.store.steps, (std::vector<int64_t>{1, 2, 3, 4}));
+}
+
+TEST(Trainer, ExportsTheBestStateOfAnEarlierLife) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/3);
+  VectorStream rising({batch_of(-1, 2)}, 1);
+  bench.held_out = {{"", &rising}};
+  bench.so_far.emplace();
+  bench.so_far->summary.steps = 1;
+  bench.so_far->held_out.add(1, -1e9);
+  bench.so_far->best_adapter = {{"w", at::tensor({7.0f, 8.0f})}};
+  const TrainingResult result =
+      bench.run({.save_steps = 0, .eval_steps = 1, .load_best_model_at_end = true});
+  EXPECT_EQ(result.exported_step, 1);
+  EXPECT_TRUE(at::equal(bench.adapter.params().flat(), at::tensor({7.0f, 8.0f})));
+}
+
+TEST(Trainer, CountsEvaluationsWithoutImprovementOverALifeBefore) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/50);
+  VectorStream rising({batch_of(-1, 2)}, 1);
+  bench.held_out = {{"", &rising}};
+  bench.so_far.emplace();
+  bench.so_far->summary.steps = 3;
+  bench.so_far->held_out.add(1, -1e9);
+  bench.so_far->held_out.add(2, -1e8);
+  const TrainingResult result =
+      bench.run({.save_steps = 0, .eval_steps = 1, .early_stopping_patience = 2});
+  EXPECT_TRUE(result.stopped_early);
+  EXPECT_EQ(result.summary.steps, 4);
+}
+
+TEST(Trainer, TellsTheWholeRunAfterAResume) {
+  const auto world = make_local_world(1, 10);
+  Bench whole(*world[0], {batch_of(1, 1)}, /*num_steps=*/6);
+  const RunSummary expected = whole.run({.save_steps = 0}).summary;
+  Bench first(*world[0], {batch_of(1, 1)}, /*num_steps=*/2), second(*world[0], {batch_of(1, 1)}, 6);
+  RunSoFar so_far{.summary = first.run({.save_steps = 0}).summary};
+  so_far.summary.runtime_s = 1000;
+  second.so_far = so_far;
+  second.adapter.params().flat().copy_(first.adapter.params().flat());
+  const RunSummary resumed = second.run({.save_steps = 0}).summary;
+  EXPECT_EQ(resumed.steps, expected.steps);
+  EXPECT_EQ(resumed.first_loss, expected.first_loss);
+  EXPECT_EQ(resumed.last_loss, expected.last_loss);
+  EXPECT_DOUBLE_EQ(resumed.mean_loss, expected.mean_loss);
+  EXPECT_EQ(resumed.tokens, expected.tokens);
+  EXPECT_EQ(resumed.samples, expected.samples);
+  EXPECT_GE(resumed.runtime_s, 1000);
+  EXPECT_TRUE(resumed.is_over);
+}
+
+TEST(Trainer, EvaluatesEverySetAndStopsByTheFirst) {
+  const auto world = make_local_world(1, 10);
+  Bench bench(*world[0], {batch_of(1, 1)}, /*num_steps=*/3);
+  VectorStream falling({batch_of(1, 2)}, 1), rising({batch_of(-1, 2)}, 1);
+  bench.held_out = {{"new", &falling}, {"old", &rising}};
+  const TrainingResult result =
+      bench.run({.save_steps = 0, .eval_steps = 1, .early_stopping_patience = 1});
+  EXPECT_FALSE(result.stopped_early);
+  ASSERT_EQ(bench.recorder.evals.size(), 6u);
+  EXPECT_EQ(bench.recorder.evals[0].set, "new");
+  EXPECT_TRUE(bench.recorder.evals[0].decides);
+  EXPECT_EQ(bench.recorder.evals[1].set, "old");
+  EXPECT_FALSE(bench.recorder.evals[1].decides);
+}
+
+TEST(HeldOutHistory, TellsOnceThatTheLossRises) {
+  HeldOutHistory history;
+  std::vector<size_t> told;
+  for (const double loss : {3.0, 2.0, 2.1, 2.2, 1.9, 2.0, 2.1, 2.2, 2.3, 2.2, 2.3, 2.4, 2.5}) {
+    history.add(static_cast<int64_t>(history.losses().size()) + 1, loss);
+    if (history.begins_to_rise()) told.push_back(history.losses().size());
+  }
+  EXPECT_EQ(told, std::vector<size_t>{8});
+  EXPECT_EQ(history.best_step(), 5);
+  EXPECT_EQ(history.evaluations_since_best(), 8);
+}
+
+TEST(HeldOutHistory, NeverTakesALossThatIsNotFiniteForTheBest) {
+  HeldOutHistory history;
+  history.add(1, std::nan(""));
+  EXPECT_EQ(history.best_step(), 0);
+  history.add(2, 5);
+  history.add(3, -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(history.best_step(), 2);
+  EXPECT_FALSE(history.last_is_best());
 }
 
 TEST(Trainer, SavesAndLeavesWhenAskedToStop) {

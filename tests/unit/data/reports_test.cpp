@@ -1,5 +1,6 @@
 #include "data/reports/reports.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -9,8 +10,10 @@
 
 #include <gtest/gtest.h>
 
+#include "data/exports/tokenizer_files.hpp"
 #include "data/files.hpp"
 #include "data/reports/event_records.hpp"
+#include "data/reports/git_id.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {
@@ -119,6 +122,34 @@ TEST(MetricsFile, AResumeDropsWhatTheKilledRunLoggedBeyondItsCheckpoint) {
   EXPECT_EQ(steps_of(path), (std::vector<int64_t>{1, 2}));
 }
 
+TEST(MetricsFile, HasALineForEachEvaluation) {
+  const TempFolder folder;
+  const auto observer = make_metrics_file(folder.file("m"), 10);
+  observer->on_begin(1, 20);
+  observer->on_eval({.step = 4, .epoch = 0.5, .loss = 2.0 / 3, .runtime_s = 1});
+  observer->on_eval({.step = 4, .epoch = 0.5, .loss = 1.5, .set = "old", .decides = false});
+  const auto lines = lines_of(folder.file("m"));
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["step"], 4);
+  EXPECT_EQ(lines[0]["epoch"], 0.5);
+  EXPECT_EQ(lines[0]["eval_loss"], 0.666666667);
+  EXPECT_TRUE(lines[0].contains("time"));
+  EXPECT_EQ(lines[1]["eval_old_loss"], 1.5);
+  EXPECT_FALSE(lines[1].contains("eval_loss"));
+}
+
+TEST(MetricsFile, AResumeDropsTheEvaluationsBeyondItsCheckpointToo) {
+  const TempFolder folder;
+  const std::string path = folder.file("m");
+  const auto killed = make_metrics_file(path, 1);
+  run(*killed, 1, 2, 8);
+  killed->on_eval({.step = 2, .loss = 1});
+  killed->on_step(metrics_of(3));
+  killed->on_eval({.step = 3, .loss = 2});
+  run(*make_metrics_file(path, 1), 3, 3, 8);
+  EXPECT_EQ(steps_of(path), (std::vector<int64_t>{1, 2, 2, 3}));
+}
+
 TEST(MetricsFile, ThatCannotBeWrittenDoesNotStopTheRun) {
   const TempFolder folder;
   run(*make_metrics_file(folder.file("no/such/folder/m"), 1), 1, 2, 2);
@@ -141,6 +172,8 @@ TEST(EventRecords, AreTheBytesOfTensorboardsOwnWriter) {
     return text;
   };
   EXPECT_EQ(hex(file_version_event(1.5)), "09000000000000f83f1a0d627261696e2e4576656e743a32");
+  // Event(wall_time=2.5, step=300, session_log=SessionLog(status=SessionLog.START))
+  EXPECT_EQ(hex(session_start_event(2.5, 300)), "09000000000000044010ac023a020801");
   EXPECT_EQ(hex(scalars_event(2.5, 300, {{"train/loss", 0.5}})),
             "09000000000000044010ac022a130a110a0a747261696e2f6c6f7373150000003f");
 }
@@ -177,7 +210,21 @@ TEST(TensorboardWriter, WritesRecordsWhoseChecksumsHold) {
               crc32c(std::string_view(bytes).substr(at + 12, length)));
     at += 16 + length;
   }
-  EXPECT_EQ(num_records, 4);  // the version and three steps
+  EXPECT_EQ(num_records, 5);  // the version, the start of the session, and three steps
+}
+
+TEST(TensorboardWriter, NamesAResumedRunsFileBehindAllBeforeIt) {
+  const TempFolder folder;
+  fs::create_directory(folder.file("logs"));
+  const std::string before = "events.out.tfevents.9000000000.z.999999.9";
+  folder.write("logs/" + before, "");
+  run(*make_tensorboard_writer(folder.file("logs"), 1), 1, 1, 1);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder.file("logs")))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  ASSERT_EQ(names.size(), 2u);
+  EXPECT_EQ(names[0], before);
 }
 
 TrainerLogOptions log_options() {
@@ -194,7 +241,7 @@ TEST(TrainerLog, StateHasTheFieldsOfTheHuggingFaceTrainerSorted) {
   const auto log = make_trainer_log(log_options());
   run(*log, 1, 4, 9);
   log->on_eval({.step = 4, .epoch = 1, .loss = 0.5, .tokens = 100, .samples = 10, .runtime_s = 2});
-  const auto state = log->state();
+  const auto state = log->state_to_save({.steps = 4});
   std::vector<std::string> names;
   for (const auto& [name, value] : state.items()) names.push_back(name);
   EXPECT_EQ(names, (std::vector<std::string>{"best_global_step",
@@ -248,39 +295,210 @@ TEST(TrainerLog, StopAndGoOnGivesTheStateOfARunThatNeverStopped) {
   run(*whole, 1, 4, 9);
   whole->on_eval({.step = 4, .epoch = 1, .loss = 0.5, .samples = 10, .runtime_s = 2});
   const auto resumed = make_trainer_log(log_options());
-  resumed->restore(nlohmann::ordered_json::parse(whole->state().dump()));
+  resumed->restore(nlohmann::ordered_json::parse(whole->state_to_save({}).dump()));
   run(*resumed, 5, 9, 9);
   for (int64_t step = 5; step <= 9; ++step) whole->on_step(metrics_of(step));
-  EXPECT_EQ(resumed->state(), whole->state());
+  EXPECT_EQ(resumed->state_to_save({}), whole->state_to_save({}));
+}
+
+TEST(TrainerLog, ASavedStateTellsTheRunBeforeIt) {
+  TrainerLogOptions options = log_options();
+  options.life = {{"command", "lora-dist train"}};
+  const auto first = make_trainer_log(options);
+  run(*first, 1, 4, 9);
+  first->on_eval({.step = 4, .loss = 0.5, .samples = 1, .runtime_s = 1});
+  first->on_eval({.step = 4, .loss = 7, .samples = 1, .set = "old", .decides = false});
+  const RunSummary so_far{.steps = 4,
+                          .epoch = 1,
+                          .first_loss = 3,
+                          .last_loss = 2,
+                          .mean_loss = 2.5,
+                          .runtime_s = 60,
+                          .tokens = 1200,
+                          .samples = 32};
+  const auto state = nlohmann::ordered_json::parse(first->state_to_save(so_far).dump());
+  const RunSoFar read = run_so_far(state, "");
+  EXPECT_EQ(read.summary.steps, 4);
+  EXPECT_EQ(read.summary.first_loss, 3);
+  EXPECT_EQ(read.summary.last_loss, 2);
+  EXPECT_EQ(read.summary.mean_loss, 2.5);
+  EXPECT_EQ(read.summary.runtime_s, 60);
+  EXPECT_EQ(read.summary.tokens, 1200);
+  EXPECT_EQ(read.summary.samples, 32);
+  EXPECT_EQ(read.held_out.losses(), std::vector<double>{0.5});
+  EXPECT_EQ(run_so_far(state, "old").held_out.losses(), std::vector<double>{7});
+
+  const auto second = make_trainer_log(options);
+  second->restore(state);
+  run(*second, 5, 5, 9);
+  const auto lives = lives_of(second->state());
+  ASSERT_EQ(lives.size(), 2u);
+  EXPECT_EQ(lives[0]["first_step"], 1);
+  EXPECT_EQ(lives[1]["first_step"], 5);
+  EXPECT_EQ(lives[1]["command"], "lora-dist train");
+}
+
+TEST(TrainerLog, TheStateOfAnotherProgramGivesTheLossesThatItLogged) {
+  const RunSoFar read =
+      run_so_far(nlohmann::ordered_json::parse(
+                     R"({"global_step": 4, "epoch": 1.0, "log_history": [{"loss": 3.0, "step": 2},
+              {"eval_loss": 2.5, "step": 2}, {"loss": 2.0, "step": 4}]})"),
+                 "");
+  EXPECT_EQ(read.summary.first_loss, 3);
+  EXPECT_EQ(read.summary.mean_loss, 2.5);
+  EXPECT_EQ(read.held_out.best_step(), 2);
+}
+
+TEST(TrainerLog, NamesTheBestCheckpointWhileItExists) {
+  const TempFolder folder;
+  TrainerLogOptions options = log_options();
+  options.output_dir = folder.path();
+  const auto log = make_trainer_log(options);
+  log->on_begin(1, 9);
+  log->on_step(metrics_of(4));
+  log->on_eval({.step = 4, .loss = 0.5, .samples = 1, .runtime_s = 1});
+  const std::string best = folder.file("checkpoint-4");
+  EXPECT_EQ(log->state_to_save({})["best_model_checkpoint"], best);
+  EXPECT_TRUE(log->state()["best_model_checkpoint"].is_null());
+  fs::create_directory(best);
+  EXPECT_EQ(log->state()["best_model_checkpoint"], best);
+  EXPECT_EQ(log->state()["best_global_step"], 4);
 }
 
 TEST(TrainerLog, ResultsHaveTheNamesOfTrainResults) {
   const auto log = make_trainer_log(log_options());
   run(*log, 1, 9, 9);
-  log->on_end({.steps = 9, .epoch = 2.25, .mean_loss = 1.5, .runtime_s = 3, .samples = 72});
+  log->on_end({.steps = 9,
+               .epoch = 2.25,
+               .mean_loss = 1.5,
+               .runtime_s = 3,
+               .samples = 72,
+               .is_over = true});
   EXPECT_EQ(
       log->results().dump(),
       R"({"epoch":2.25,"total_flos":0.0,"train_loss":1.5,"train_runtime":3.0,"train_samples_per_second":24.0,"train_steps_per_second":3.0})");
   EXPECT_EQ(log->state()["log_history"].back()["train_loss"], 1.5);
 }
 
+TEST(TrainerLog, ARunThatWasStoppedHasNoTotalsInItsHistoryYet) {
+  const auto log = make_trainer_log(log_options());
+  run(*log, 1, 4, 9);
+  log->on_end({.steps = 4, .mean_loss = 1.5, .runtime_s = 3, .samples = 72});
+  EXPECT_FALSE(log->state()["log_history"].back().contains("train_loss"));
+  EXPECT_EQ(log->results()["train_loss"], 1.5);
+}
+
+ModelCard card_of_a_run() {
+  return {.name = "law",
+          .base_model = "models/llama \"2\"",
+          .config_yaml = "lora_rank: 8",
+          .data = "data/law",
+          .num_samples = 40,
+          .num_cut = 3,
+          .num_held_out = 5,
+          .template_name = "alpaca",
+          .example_question = "Why?",
+          .example_prompt = "### Instruction:\nWhy?\n```\n\n### Response:\n",
+          .trainable_parameters = 1234,
+          .summary = {.steps = 20, .epoch = 2, .first_loss = 2.5, .last_loss = 0.25},
+          .exported_step = 10,
+          .held_out = {{10, "", 0.75}},
+          .lives = {{{"first_step", 1}, {"started", "2026-12-01T09:30:00Z"}, {"hosts", {"a"}}},
+                    {{"first_step", 11},
+                     {"started", "2026-12-02T09:30:00Z"},
+                     {"hosts", {"a", "a", "b"}},
+                     {"command", "lora-dist train --config law.yaml"},
+                     {"git", {{"commit", "0123abcd"}, {"branch", "main"}}}}}};
+}
+
 TEST(ModelCard, OpensWithTheFrontMatterOfTheHub) {
-  const std::string card = model_card_markdown({.name = "law",
-                                                .base_model = "models/llama \"2\"",
-                                                .data = "data/law",
-                                                .template_name = "alpaca",
-                                                .config_yaml = "lora_rank: 8",
-                                                .trainable_parameters = 1234,
-                                                .steps = 20,
-                                                .first_loss = 2.5,
-                                                .last_loss = 0.25,
-                                                .eval_losses = {{10, 0.75}}});
+  const std::string card = model_card_markdown(card_of_a_run());
   EXPECT_TRUE(card.starts_with("---\nbase_model: \"models/llama \\\"2\\\"\"\nlibrary_name: peft\n"))
       << card;
   EXPECT_NE(card.find("\n---\n\n# law\n"), std::string::npos);
   EXPECT_NE(card.find("2.5000 to 0.2500"), std::string::npos);
   EXPECT_NE(card.find("| 10 | 0.7500 |"), std::string::npos);
   EXPECT_NE(card.find("```yaml\nlora_rank: 8\n```\n"), std::string::npos);
+}
+
+TEST(ModelCard, TellsTheWholeRun) {
+  const std::string card = model_card_markdown(card_of_a_run());
+  for (const char* line :
+       {"| Training data | `data/law`, 40 samples, 3 cut to max_seq_length; 5 held out |",
+        "| Exported state | step 10, the best on held-out data |",
+        "| Hosts | 3 ranks: 2 on a, 1 on b |", "| Date | 2026-12-02T09:30:00Z |",
+        "| Git commit | `0123abcd` (main) |", "| Command | `lora-dist train --config law.yaml` |",
+        "| 1 | 2026-12-01T09:30:00Z | 1 rank on a |", "| 11 | 2026-12-02T09:30:00Z |"})
+    EXPECT_NE(card.find(line), std::string::npos) << line << "\n" << card;
+}
+
+TEST(ModelCard, ShowsHowAPromptIsLaidOutWhateverItHolds) {
+  ModelCard facts = card_of_a_run();
+  facts.is_layout_of_base = false;
+  const std::string card = model_card_markdown(facts);
+  EXPECT_NE(card.find("````text\n### Instruction:\nWhy?\n```\n\n### Response:\n````\n"),
+            std::string::npos)
+      << card;
+  EXPECT_NE(card.find("prompt = \"### Instruction:\\nWhy?\\n```\\n\\n### Response:\\n\"\n"),
+            std::string::npos)
+      << card;
+  EXPECT_NE(card.find("not the base model's own chat template"), std::string::npos);
+}
+
+TEST(TokenizerFiles, AreCopiedByteForByteWithoutThoseOfAnotherBase) {
+  const TempFolder folder;
+  const std::string config = "{\"chat_template\": \"{{ x }}\",   \"eos_token\": \"</s>\"}";
+  folder.write("base/tokenizer.json", "{ }\n");
+  folder.write("base/tokenizer_config.json", config);
+  folder.write("base/chat_template.jinja", "{{ y }}");
+  folder.write("out/merges.txt", "of another base");
+  copy_tokenizer_files(folder.file("base"), folder.file("out"), /*with_chat_template=*/true);
+  EXPECT_EQ(read_file(folder.file("out/tokenizer.json")), "{ }\n");
+  EXPECT_EQ(read_file(folder.file("out/tokenizer_config.json")), config);
+  EXPECT_EQ(read_file(folder.file("out/chat_template.jinja")), "{{ y }}");
+  EXPECT_FALSE(fs::exists(folder.file("out/merges.txt")));
+
+  copy_tokenizer_files(folder.file("base"), folder.file("out"), /*with_chat_template=*/false);
+  const auto without = nlohmann::json::parse(read_file(folder.file("out/tokenizer_config.json")));
+  EXPECT_EQ(without, nlohmann::json({{"eos_token", "</s>"}}));
+  EXPECT_FALSE(fs::exists(folder.file("out/chat_template.jinja")));
+}
+
+class GitFolder : public testing::Test {
+ protected:
+  void write(const std::string& name, const std::string& text) const { folder_.write(name, text); }
+  std::string commit_at(const std::string& name) const {
+    const auto id = git_id_of(folder_.file(name));
+    return id ? id->commit + " " + id->branch : "none";
+  }
+  TempFolder folder_;
+  const std::string a_ = std::string(40, 'a'), b_ = std::string(40, 'b');
+};
+
+TEST_F(GitFolder, IsReadThroughBranchPackedReferenceAndDetachedHead) {
+  write("r/.git/HEAD", "ref: refs/heads/feature/x\n");
+  write("r/config/c.yaml", "");
+  EXPECT_EQ(commit_at("r"), "none") << "no commit yet";
+  write("r/.git/packed-refs", "# pack-refs with: peeled\n" + b_ + " refs/heads/feature/x\n");
+  EXPECT_EQ(commit_at("r/config/c.yaml"), b_ + " feature/x");
+  write("r/.git/refs/heads/feature/x", a_ + "\n");
+  EXPECT_EQ(commit_at("r"), a_ + " feature/x");
+  write("r/.git/HEAD", b_ + "\n");
+  EXPECT_EQ(commit_at("r/config"), b_ + " ");
+}
+
+TEST_F(GitFolder, OfAWorktreeIsTheRepositoryItBelongsTo) {
+  write("r/.git/refs/heads/main", a_ + "\n");
+  write("r/.git/worktrees/w/HEAD", "ref: refs/heads/main\n");
+  write("r/.git/worktrees/w/commondir", "../..\n");
+  write("w/.git", "gitdir: " + folder_.file("r/.git/worktrees/w") + "\n");
+  EXPECT_EQ(commit_at("w"), a_ + " main");
+}
+
+TEST_F(GitFolder, ThatSaysItInAnUnknownFormSaysNothing) {
+  write("r/.git/HEAD", std::string(100000, 'x'));
+  EXPECT_EQ(commit_at("r"), "none");
+  EXPECT_EQ(commit_at("nowhere"), "none");
 }
 
 }  // namespace

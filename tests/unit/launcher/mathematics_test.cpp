@@ -13,6 +13,7 @@ void change(int64_t& value) { ++value; }
 void change(double& value) { value += 0.25; }
 void change(ModulePattern& value) { value.suffixes.push_back("x_proj"); }
 void change(PatternMap& value) { value.emplace_back("x_proj", 4); }
+void change(NamedPaths& value) { value.sets.emplace_back("old", "old.jsonl"); }
 template <class T>
 void change(std::optional<T>& value) {
   if (!value) value.emplace();

@@ -17,7 +17,8 @@ class DataOfARun : public testing::Test {
   bool needs_tokenizer(const std::string& train, const std::string& held_out) {
     DataConfig config;
     config.train_data_dir = folder_.write("train.jsonl", train);
-    if (!held_out.empty()) config.val_data_path = folder_.write("held_out.jsonl", held_out);
+    if (!held_out.empty())
+      config.val_data_path.sets = {{"", folder_.write("held_out.jsonl", held_out)}};
     return data_needs_tokenizer(config, /*base=*/"", world_);
   }
   TempFolder folder_;
