@@ -23,6 +23,7 @@ inline constexpr std::array kExitCodes = {
     ExitCode{9, "another run holds the output folder"},
     ExitCode{75, "stopped on request after a checkpoint; try again"},
     ExitCode{93, "crash loop"},
+    ExitCode{130, "stopped with Ctrl-C"},
     ExitCode{134, "a fault of this program; please report it"},
 };
 
