@@ -74,8 +74,10 @@ class DialogueSource : public Source {
       if (turns.empty()) record.where = lines_.where(piece->line_number);
       add(*piece, turns);
     }
-    if (turns.empty()) return std::nullopt;
-    return complete(std::move(record));
+    if (!turns.empty()) return complete(std::move(record));
+    if (std::exchange(skipped_title_, false))
+      log_warning(lines_.path() + ": a line without a speaker at the end is skipped");
+    return std::nullopt;
   }
 
  private:

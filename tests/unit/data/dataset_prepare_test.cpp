@@ -147,7 +147,7 @@ TEST_F(PrepareDataset, RefusesIdsBeyondTheVocabularyOfTheBase) {
 
 TEST_F(PrepareDataset, RefusesDataWithoutRecords) {
   const std::string path = folder.write("t.txt", "\n  \n");
-  EXPECT_EQ(error_of(path), path + ": no records; check train_data_dir and data_format");
+  EXPECT_EQ(error_of(path), path + ": no records; fill it or take it away");
 }
 
 TEST_F(PrepareDataset, UsesAFinishedFolderAsItIs) {

@@ -162,7 +162,7 @@ TEST(FindSources, NamesTablesAndMarkupThatAreCalledText) {
   EXPECT_THAT(find_error(folder.write("t.xml", "<a/>")),
               testing::HasSubstr("a .xml file, which is not read here"));
   EXPECT_THAT(find_error(folder.write("t.jsonl", "plain words")),
-              testing::HasSubstr("t.jsonl:1: column 1: unexpected 'p'"))
+              testing::HasSubstr("t.jsonl:1: unexpected 'p'"))
       << "a broken .jsonl is no text";
 }
 
@@ -187,7 +187,7 @@ TEST(JsonArray, NamesTheLineOfABrokenElementAndGoesOnBehindIt) {
                                      "\n\"output\" \"b\"},\n" + kAlpaca + "\n]\n");
   const auto errors = read_errors(path, "alpaca");
   ASSERT_EQ(errors.size(), 1u);
-  EXPECT_THAT(errors[0], testing::StartsWith(path + ":4: column 12: "));
+  EXPECT_THAT(errors[0], testing::StartsWith(path + ":4: column 11: "));
 }
 
 /// The questions of the records that can be read, and "-" for each broken one.
@@ -252,8 +252,9 @@ TEST(JsonArray, SaysHowManyRecordsItCannotReachAnyMore) {
   const std::string path = folder.write("t.json", text + "]");
   const auto errors = read_errors(path, "alpaca");
   ASSERT_EQ(errors.size(), 1u);
-  EXPECT_THAT(errors[0], testing::MatchesRegex(".*:12: column 17: unexpected 'o'.*about 1[0-9] "
-                                               "records behind it cannot be read; mend this one"));
+  EXPECT_EQ(errors[0], path +
+                           ":12: column 17: unexpected 'o'; about 16 records behind it cannot "
+                           "be read; mend this one");
 }
 
 TEST(JsonArray, ReadsOneLineOfAnyLengthInLittleMemory) {
@@ -376,7 +377,8 @@ TEST_P(EverySource, SkipsExactlyTheRecordsThatItReads) {
   ASSERT_TRUE(kSamples.contains(name)) << "write a sample of the new format here";
   const TempFolder folder;
   const std::string path =
-      folder.write("t.txt", kSamples.at(name) + "\n" + kSamples.at(name) + "\n{broken\n");
+      folder.write("t.txt", kSamples.at(name) + "\n" + kSamples.at(name) +
+                                (name == "dialogue" ? "\n用户：never answered\n" : "\n{broken\n"));
   const auto count = [&](auto&& advance) {
     const auto source = open_source(path, name);
     int records = 0;
