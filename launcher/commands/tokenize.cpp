@@ -13,6 +13,7 @@
 #include "core/log.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
+#include "data/record_notes.hpp"
 #include "data/sample_encoder.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/sources/source.hpp"
@@ -85,8 +86,7 @@ class TokenizeCommand : public Command {
     app.add_option("--max-seq-length", max_seq_length_, "cut after so many tokens; 0: never")
         ->check(at_least_zero());
     app.add_flag("--train-on-prompt", train_on_prompt_, "as the key of that name");
-    app.add_option("--count", count_, "show so many records; 0: all")
-        ->check(at_least_zero());
+    app.add_option("--count", count_, "show so many records; 0: all")->check(at_least_zero());
     CLI::Option_group* input = app.add_option_group("input");
     input->add_option("--text", text_, "the input itself");
     input->add_option("--file", file_, "a data file or folder, as train_data_dir");

@@ -243,8 +243,9 @@ class Run {
 
   // What would end the run after its data, and is known without them.
   void check_before_data() {
-    PlanRequest request = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
-                                       /*tokens=*/config_.data.max_seq_length, device_);
+    PlanRequest request =
+        plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
+                     /*tokens=*/config_.data.max_seq_length, device_, program_bytes_);
     request.ranks = HostLayout::of(communicator_->hosts());
     // A checkpoint holds the adapter and two moments, all fp32.
     require_free_space(

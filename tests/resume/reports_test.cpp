@@ -25,8 +25,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 bool tells_of_times(const std::string& key) {
-  static const std::set<std::string> kNames = {
-      "time", "lives", "memory_gib", "comm_bytes", "comm_bytes_inter_node"};
+  static const std::set<std::string> kNames = {"time", "lives", "memory_gib", "comm_bytes",
+                                               "comm_bytes_inter_node"};
   return kNames.contains(key) || key.ends_with("runtime") || key.ends_with("_per_second") ||
          key.ends_with("_s");
 }
