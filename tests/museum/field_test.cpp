@@ -235,7 +235,7 @@ const std::vector<FieldCase> kFieldCases = {
      .write = file("data/a.csv",
                    "instruction,output\n\"" + std::string((1 << 20) + 100, 'x') + "\",a\n"),
      .command = kPrepare,
-     .check = fails(3, {"a.csv:2", "1048576"})},
+     .check = fails(3, {"a.csv:2", "1 MiB"})},
     {.name = "dynamic_rope_padding",
      .reported_as = "QwenLM/Qwen#401",
      .command = evaluate("ids.jsonl"),  // four samples of four lengths in one batch
@@ -277,6 +277,7 @@ const std::vector<FieldCase> kFieldCases = {
          }},
     {.name = "h5_of_other_tokenizer",
      .reported_as = "axolotl-ai-cloud/axolotl#1265, #885",
+     .write = [](const TempFolder& folder) { add_special_tokens(folder, {"<|tool|>"}); },
      .command = {"train", "--config", "c.yaml", "train_data_dir=part-0000.h5", "max_steps=1"},
      .check = fails(3, {"part-0000.h5", "tokenizer"})},
     {.name = "hostfile_crlf",
@@ -500,7 +501,7 @@ TEST(FieldMuseum, RefusesRanksOfAnotherMpiOnEachOfThem) {
         run_program({"env", fmt::format("PMI_RANK={}", rank), "PMI_SIZE=2", LORA_DIST_BINARY,
                      "--config", "c.yaml", "max_steps=1"},
                     folder.path());
-    fails(2, {"PMI_SIZE"})(result, folder);
+    fails(2, {"PMI_RANK"})(result, folder);
   }
   EXPECT_FALSE(fs::exists(folder.file("out")));
 }
