@@ -6,11 +6,10 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "data/exports/adapter_config.hpp"
-#include "data/exports/tokenizer_files.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
-#include "data/reports/reports.hpp"
 #include "launcher/run/mathematics.hpp"
+#include "launcher/run/run_files.hpp"
 
 namespace lora_dist {
 namespace {
@@ -18,84 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kRunFile = "run.json";
-constexpr const char* kCardFile = "README.md";
-constexpr const char* kMetricsFile = "metrics.jsonl";
-constexpr std::string_view kGenerationPrefix = "generation-";
-constexpr std::string_view kEventsPrefix = "events.out.tfevents.";
-
-std::string at(const std::string& folder, const std::string& name) {
-  return (fs::path(folder) / name).string();
-}
-
-/// The same file or folder, however it is written.
-bool is_same_place(const std::string& a, const std::string& b) {
-  std::error_code ignored;
-  const auto tidy = [&](const std::string& path) {
-    std::string text = fs::weakly_canonical(path, ignored).string();
-    while (text.size() > 1 && text.back() == '/') text.pop_back();
-    return text;
-  };
-  return tidy(a) == tidy(b);
-}
-
-std::string without_slash(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path;
-}
-
 bool is_path(const std::string& wish) {
   return wish != "auto" && wish != "true" && wish != "false" && !wish.empty();
-}
-
-/// Names of checkpoint-<n> folders, lowest first.
-std::vector<std::string> checkpoint_names(const std::string& output_dir) {
-  std::vector<std::string> names;
-  for (const auto& [number, path] : list_checkpoints(output_dir))
-    names.push_back(fs::path(path).filename().string());
-  std::reverse(names.begin(), names.end());
-  return names;
-}
-
-std::string shown(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 4;
-  if (names.size() <= kShown) return fmt::format("{}", fmt::join(names, ", "));
-  return fmt::format("{} and {} more", fmt::join(names.begin(), names.begin() + kShown, ", "),
-                     names.size() - kShown);
-}
-
-/// run.json of a folder; nothing where it is missing or not ours.
-std::optional<Json> read_record(const std::string& folder) {
-  const std::string path = at(folder, kRunFile);
-  if (!fs::exists(path)) return std::nullopt;
-  try {
-    Json json = read_json_file(path);
-    parse_run_identity(json, path);
-    if (json.contains("run_id") || json.contains("fingerprints")) return json;
-  } catch (const Error& error) {
-    log_warning(fmt::format("{}; it counts as another program's", error.what()));
-  }
-  return std::nullopt;
-}
-
-/// What the newest readable checkpoint tells of its run, where run.json has gone.
-std::optional<Json> record_of_checkpoints(const std::string& output_dir) {
-  for (const auto& [number, path] : list_checkpoints(output_dir)) {
-    try {
-      const CheckpointManifest manifest = read_checkpoint_manifest(path);
-      Json json = to_json(manifest.run);
-      json["fingerprints"] = manifest.fingerprints;
-      return json;
-    } catch (const Error&) {
-      continue;
-    }
-  }
-  return std::nullopt;
-}
-
-/// The text at `key`; "" where there is none.
-std::string text_in(const Json& json, const std::string& key) {
-  return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
 }
 
 Json fingerprints_of(const Json& record) {
@@ -116,100 +39,6 @@ bool has_same(const char* key, const Json& saved, const Json& asked) {
   return before.empty() || now.empty() || before == now;
 }
 
-/// Which run wrote what lies at `path` (a checkpoint, an adapter folder or a file in one).
-RunIdentity run_of_source(const std::string& path) {
-  try {
-    if (fs::exists(at(path, kCheckpointManifestFile))) return read_checkpoint_manifest(path).run;
-    const std::string folder =
-        fs::is_directory(path) ? path : fs::path(path).parent_path().string();
-    if (const std::optional<Json> json = read_record(folder))
-      return parse_run_identity(*json, path);
-  } catch (const Error&) {
-    // Its lineage is lost, not its tensors.
-  }
-  return {};
-}
-
-/// An adapter means what its matrices and its scale say: both have to come along.
-void require_same_scale(const LoadedAdapter& loaded, const Config& config) {
-  const AdapterDescription ours = describe_adapter(config, "");
-  for (const auto& [name, tensor] : loaded.tensors) {
-    const std::string module = module_of(name);
-    if (module.empty()) continue;
-    const double theirs = loaded.description.scale_of(module), asked = ours.scale_of(module);
-    if (theirs == asked) continue;
-    throw ConfigError(
-        {.where = loaded.path,
-         .found =
-             fmt::format("{} was trained with scale {:g} (lora_alpha {:g}, lora_rank {}{})", module,
-                         theirs, loaded.description.lora_alpha, loaded.description.lora_rank,
-                         loaded.description.use_rslora ? ", use_rslora" : ""),
-         .expected = fmt::format("scale {:g}, as this run asks for", asked),
-         .fix = "give lora_alpha, lora_rank, use_rslora and the patterns the adapter's values"});
-  }
-}
-
-void move_into(const std::string& folder, const std::string& path) {
-  if (!fs::exists(fs::symlink_status(path))) return;
-  const std::string target = at(folder, fs::path(path).filename().string());
-  std::error_code ignored;
-  fs::remove_all(target, ignored);  // of a start that was cut off here
-  rename_durably(path, target);
-}
-
-/// Renamed before it is emptied, so that no half of it looks like the whole.
-void remove_whole(const std::string& path) {
-  if (!fs::exists(fs::symlink_status(path))) return;
-  const std::string doomed = path + ".del-" + random_nonce();
-  rename_durably(path, doomed);
-  std::error_code problem;
-  fs::remove_all(doomed, problem);
-  if (problem)
-    throw StorageError({.where = doomed,
-                        .found = fmt::format("cannot be removed ({})", problem.message()),
-                        .expected = {},
-                        .fix = "remove it by hand, or choose another output_dir"});
-}
-
-std::vector<std::string> event_files(const std::string& log_dir) {
-  std::vector<std::string> files;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(log_dir, ignored))
-    if (entry.path().filename().string().starts_with(kEventsPrefix))
-      files.push_back(entry.path().string());
-  return files;
-}
-
-/// "name.tmp-<nonce>" and "name.del-<nonce>" of what a run writes at the top of its folder.
-bool is_leftover(const std::string& name) {
-  constexpr size_t kNonceDigits = 16;
-  if (name.starts_with(".rehearsal-")) return name.size() == 11 + kNonceDigits;
-  if (name.size() < 5 + kNonceDigits) return false;
-  const size_t mark = name.size() - kNonceDigits - 5;
-  const std::string kind = name.substr(mark, 5), of = name.substr(0, mark);
-  const std::vector<std::string>& ours = run_file_names();
-  return (kind == ".tmp-" || kind == ".del-") &&
-         (of == kLeaseFile || of.starts_with(kGenerationPrefix) ||
-          std::find(ours.begin(), ours.end(), of) != ours.end());
-}
-
-/// What starts and ends that were cut off have left.
-void remove_leftovers_at_top(const std::string& output_dir) {
-  std::vector<fs::path> leftovers;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(output_dir, ignored))
-    if (is_leftover(entry.path().filename().string())) leftovers.push_back(entry.path());
-  for (const fs::path& path : leftovers) fs::remove_all(path, ignored);
-}
-
-bool is_our_card(const std::string& path) {
-  try {
-    return is_model_card(read_file(path));
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 class LeaseWatch final : public RunObserver {
  public:
   explicit LeaseWatch(RunLease* lease) : lease_(lease) {}
@@ -225,25 +54,6 @@ class LeaseWatch final : public RunObserver {
 
 std::unique_ptr<RunObserver> make_lease_watch(RunLease* lease) {
   return std::make_unique<LeaseWatch>(lease);
-}
-
-const std::vector<std::string>& run_file_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all = {"adapter_config.json",
-                                    "adapter_model.safetensors",
-                                    "pytorch_lora_weights.safetensors",
-                                    "README.md",
-                                    "config.resolved.yaml",
-                                    "run.json",
-                                    "metrics.jsonl",
-                                    "report.html",
-                                    "samples",
-                                    "trainer_state.json",
-                                    "train_results.json"};
-    for (const std::string& name : tokenizer_file_names()) all.push_back(name);
-    return all;
-  }();
-  return names;
 }
 
 RunClaim::RunClaim(const Config& config, std::vector<std::string> allowed_changes)
@@ -278,13 +88,13 @@ void RunClaim::open(const std::optional<BatchJob>& job) {
 
 void RunClaim::look() {
   for (const std::string& name : run_file_names())
-    if (fs::exists(fs::symlink_status(at(output_dir_, name)))) used_.push_back(name);
+    if (fs::exists(fs::symlink_status(path_in(output_dir_, name)))) used_.push_back(name);
   for (const std::string& name : checkpoint_names(output_dir_)) used_.push_back(name);
   std::optional<Json> json = read_record(output_dir_);
-  const bool is_foreign = !json && fs::exists(at(output_dir_, kRunFile));
+  const bool is_foreign = !json && fs::exists(path_in(output_dir_, kRunFile));
   if (!json && !is_foreign) json = record_of_checkpoints(output_dir_);
   if (json) {
-    record_ = parse_run_identity(*json, at(output_dir_, kRunFile));
+    record_ = parse_run_identity(*json, path_in(output_dir_, kRunFile));
     record_json_ = std::move(*json);
     return;
   }
@@ -328,8 +138,8 @@ bool RunClaim::is_same_run(const Json& fingerprints) const {
 bool RunClaim::is_finished() const {
   const std::string exit = text_in(record_json_, "exit");
   if (exit != "done" && exit != "stopped early") return false;
-  if (!fs::exists(at(output_dir_, kAdapterModelFile)) ||
-      !fs::exists(at(output_dir_, kAdapterConfigFile)))
+  if (!fs::exists(path_in(output_dir_, kAdapterModelFile)) ||
+      !fs::exists(path_in(output_dir_, kAdapterConfigFile)))
     return false;
   // A run without an end in its schedule may be asked for more of the same.
   const Json saved = mathematics_in(fingerprints_of(record_json_));
@@ -361,8 +171,9 @@ StartPlan RunClaim::begin_anew() const {
 /// Of a run that ended before it had a checkpoint (its batch did not fit, its loss was not finite)
 /// there is nothing to lose but reports, and those are kept.
 bool RunClaim::left_nothing() const {
-  return record_ && !has_checkpoint(*record_) && !fs::exists(at(output_dir_, kAdapterModelFile)) &&
-         !fs::exists(at(output_dir_, kAdapterConfigFile));
+  return record_ && !has_checkpoint(*record_) &&
+         !fs::exists(path_in(output_dir_, kAdapterModelFile)) &&
+         !fs::exists(path_in(output_dir_, kAdapterConfigFile));
 }
 
 StartPlan RunClaim::begin_beside() const { return {.folder = StartPlan::Folder::archive}; }
@@ -421,7 +232,7 @@ bool RunClaim::is_inside(const std::string& path) const {
 bool RunClaim::is_own(const std::string& path) const {
   if (!record_ || !is_inside(path)) return false;
   if (is_same_place(path, output_dir_)) return true;
-  return fs::exists(at(path, kCheckpointManifestFile)) &&
+  return fs::exists(path_in(path, kCheckpointManifestFile)) &&
          run_of_source(path).run_id == record_->run_id;
 }
 
@@ -439,8 +250,8 @@ StartPlan RunClaim::decide_for_path(const Json& fingerprints) const {
                        .found = fmt::format("'{}' does not exist", wish),
                        .expected = {},
                        .fix = "name a checkpoint-<step> folder, or use auto"});
-  const bool is_checkpoint =
-      fs::exists(at(wish, kCheckpointManifestFile)) || fs::exists(at(wish, kOptimizerFile));
+  const bool is_checkpoint = fs::exists(path_in(wish, kCheckpointManifestFile)) ||
+                             fs::exists(path_in(wish, kOptimizerFile));
   StartPlan plan = is_checkpoint ? begin_from_checkpoint(fingerprints)
                                  : StartPlan{.state = StartPlan::State::adapter, .exact = false};
   plan.source = plan.named = wish;
@@ -522,9 +333,9 @@ std::string RunClaim::describe_record() const {
 }
 
 void RunClaim::refuse_used_folder() const {
-  const std::string found = record_
-                                ? fmt::format("holds {}: {}", describe_record(), shown(used_))
-                                : fmt::format("holds {}, of no run that could go on", shown(used_));
+  const std::string found =
+      record_ ? fmt::format("holds {}: {}", describe_record(), shown_names(used_))
+              : fmt::format("holds {}, of no run that could go on", shown_names(used_));
   throw ConfigError({.where = folder_label(output_dir_),
                      .found = found,
                      .expected = "a folder without the files of another run",
@@ -536,7 +347,7 @@ void RunClaim::refuse_used_folder() const {
 void RunClaim::refuse_changed_run(const Json& fingerprints) const {
   const Json saved = fingerprints_of(record_json_);
   const std::vector<std::string> checkpoints = checkpoint_names(output_dir_);
-  const std::string newest = checkpoints.empty() ? "" : at(output_dir_, checkpoints.back());
+  const std::string newest = checkpoints.empty() ? "" : path_in(output_dir_, checkpoints.back());
   std::string difference, resume;
   const auto changed = changed_keys(mathematics_in(saved), mathematics_in(fingerprints));
   if (!has_same("base", saved, fingerprints)) {
@@ -549,7 +360,7 @@ void RunClaim::refuse_changed_run(const Json& fingerprints) const {
     if (changed.size() > 1) {
       std::vector<std::string> others;
       for (size_t i = 1; i < changed.size(); ++i) others.push_back(changed[i].key);
-      difference += fmt::format(" (also other: {})", shown(others));
+      difference += fmt::format(" (also other: {})", shown_names(others));
     }
     resume = fmt::format("set {}: {} again to resume it", first.key, first.saved);
     if (first.key == "max_steps" || first.key == "epochs")
@@ -574,181 +385,6 @@ void RunClaim::refuse_changed_run(const Json& fingerprints) const {
        .expected = {},
        .fix = fmt::format("choose another output_dir, {}, or set overwrite_output_dir: true",
                           resume)});
-}
-
-// --- what it begins with
-// --------------------------------------------------------------------------------------------
-
-/// Where a run began that committed nothing yet.
-void RunClaim::load_beginning_of(const RunIdentity& run, LoadedStart& start) const {
-  if (run.lineage.empty()) return;
-  const Json& parent = run.lineage.back();
-  const std::string source = text_in(parent, "kept_in");
-  start.exact = parent.contains("exact") && parent["exact"] == true;
-  if (start.exact) {
-    start.checkpoint = load_checkpoint(source);
-  } else {
-    start.adapter = load_adapter(source);
-  }
-}
-
-std::optional<LoadedAdapter> read_initial_adapter(const Config& config) {
-  if (config.adapter.init_lora_from.empty()) return std::nullopt;
-  LoadedAdapter adapter = load_adapter(config.adapter.init_lora_from);
-  require_same_scale(adapter, config);
-  return adapter;
-}
-
-LoadedStart RunClaim::load() {
-  LoadedStart start{.checkpoint = std::nullopt, .adapter = std::nullopt, .exact = plan_.exact};
-  switch (plan_.state) {
-    case StartPlan::State::fresh:
-      start.adapter = read_initial_adapter(config_);
-      break;
-    case StartPlan::State::newest:
-      start.checkpoint = load_newest_checkpoint(output_dir_, plan_.from);
-      if (!start.checkpoint) load_beginning_of(plan_.from, start);
-      break;
-    case StartPlan::State::checkpoint:
-      start.checkpoint = load_checkpoint(plan_.source);
-      if (!start.exact) {
-        log_warning(fmt::format(
-            "{}: other training data than now; its adapter is the start of a new schedule",
-            plan_.source));
-        start.adapter = load_adapter(plan_.source);
-      }
-      break;
-    case StartPlan::State::adapter:
-      log_warning(
-          fmt::format("{}: an adapter without optimizer state; it is the start of a new schedule",
-                      plan_.source));
-      start.adapter = load_adapter(plan_.source);
-      break;
-  }
-  if (start.adapter) {
-    start.exact = false;
-    require_same_scale(*start.adapter, config_);
-  }
-  if (!start.checkpoint) start.exact = false;
-  run_ = plan_.is_new_run ? RunIdentity{} : plan_.from;
-  if (plan_.is_new_run) name_ancestor(start);
-  run_.epoch_from_step = start.exact ? start.checkpoint->state.step : 0;
-  const int64_t former_epoch = record_ && !plan_.is_new_run ? record_->epoch : 0;
-  run_.epoch = std::max(former_epoch + 1, lease_ ? lease_->epoch() : 1);
-  if (lease_) lease_->name_run(run_.run_id);
-  if (!plan_.named.empty() && plan_.state == StartPlan::State::newest && start.checkpoint)
-    log_info(fmt::format("{}: this run has come from there to {}; it goes on", plan_.named,
-                         start.checkpoint->path));
-  return start;
-}
-
-/// The identity of a new run: its number in the folder, and what it descends from.
-void RunClaim::name_ancestor(const LoadedStart& start) {
-  run_.run_id = new_run_id_;
-  const bool is_next = plan_.folder == StartPlan::Folder::archive ||
-                       (plan_.folder == StartPlan::Folder::keep && record_);
-  if (is_next) {
-    run_.generation = (record_ ? record_->generation : 1) + 1;
-    const auto checkpoints = list_checkpoints(output_dir_);
-    const int64_t highest = checkpoints.empty() ? 0 : checkpoints.front().first;
-    run_.steps_before =
-        std::max<int64_t>(0, highest - (start.exact ? start.checkpoint->state.step : 0));
-  }
-  const std::string source = start.adapter      ? start.adapter->path
-                             : start.checkpoint ? start.checkpoint->path
-                                                : std::string();
-  if (source.empty()) return;
-  const RunIdentity parent = run_of_source(source);
-  std::error_code ignored;
-  std::string kept_in = fs::absolute(without_slash(source), ignored).string();
-  const bool is_folder = is_same_place(source, output_dir_);
-  const bool is_top_file = is_same_place(fs::path(kept_in).parent_path().string(), output_dir_) &&
-                           !fs::is_directory(source);
-  if (plan_.folder == StartPlan::Folder::archive && (is_folder || is_top_file))
-    kept_in = fs::absolute(is_folder ? archive_folder()
-                                     : at(archive_folder(), fs::path(source).filename().string()),
-                           ignored)
-                  .string();
-  run_.lineage = parent.lineage;
-  run_.lineage.push_back({{"run_id", parent.run_id},
-                          {"path", without_slash(plan_.named.empty() ? source : plan_.named)},
-                          {"kept_in", kept_in},
-                          {"step", start.checkpoint ? Json(start.checkpoint->state.step) : Json()},
-                          {"exact", start.exact}});
-}
-
-// --- taking the folder
-// ----------------------------------------------------------------------------------------------
-
-std::string RunClaim::archive_folder() const {
-  return at(output_dir_, fmt::format("{}{}", kGenerationPrefix, record_ ? record_->generation : 1));
-}
-
-Json RunClaim::take(const Json& facts) {
-  if (lease_) lease_->require_held();
-  remove_leftovers_at_top(output_dir_);
-  if (plan_.folder == StartPlan::Folder::archive) archive_former_generation();
-  if (plan_.folder == StartPlan::Folder::clear) clear_folder();
-  set_foreign_card_aside();
-  Json record = {{"version", LORA_DIST_VERSION}};
-  record.update(to_json(run_));
-  record.update(facts);
-  record["exit"] = "running";
-  write_file_atomically(at(output_dir_, kRunFile), utf8_dump(record, /*indent=*/2) + "\n");
-  return record;
-}
-
-/// A card that a person wrote meanwhile makes room for the run's own.
-void RunClaim::set_foreign_card_aside() const {
-  const std::string card = at(output_dir_, kCardFile);
-  if (!fs::exists(card) || is_our_card(card)) return;
-  const std::string kept = at(output_dir_, fmt::format("README.before-{}.md", run_.run_id));
-  rename_durably(card, kept);
-  log_info(fmt::format("{}: kept as {}", card, kept));
-}
-
-/// run.json is copied, and replaced by the new one: at no moment does the folder belong to nobody.
-void RunClaim::archive_former_generation() const {
-  const std::string archive = archive_folder();
-  make_folders(archive);
-  if (fs::exists(at(output_dir_, kRunFile)))
-    write_file_atomically(at(archive, kRunFile), read_file(at(output_dir_, kRunFile)));
-  for (const std::string& name : run_file_names())
-    if (name != kRunFile) move_into(archive, at(output_dir_, name));
-  if (run_.epoch_from_step > 0 && fs::exists(at(archive, kMetricsFile)))  // its steps go on
-    write_file_atomically(at(output_dir_, kMetricsFile), read_file(at(archive, kMetricsFile)));
-  if (is_inside(config_.state.log_dir)) {
-    const std::string logs = at(archive, "logs");
-    for (const std::string& path : event_files(config_.state.log_dir)) {
-      make_folders(logs);
-      move_into(logs, path);
-    }
-  }
-  log_info(fmt::format(
-      "{}: generation {} begins (run {}); checkpoints that lie there stay, new ones "
-      "count on from {}; what else the former run left is in {}/",
-      folder_label(output_dir_), run_.generation, run_.run_id, run_.steps_before, archive));
-}
-
-/// run.json goes last, by being replaced: a start that is cut off here leaves a folder that is
-/// still known as used.
-void RunClaim::clear_folder() const {
-  std::vector<std::string> names = checkpoint_names(output_dir_);
-  for (const std::string& name : run_file_names()) {
-    if (name == kRunFile) continue;
-    if (name == kCardFile && !is_our_card(at(output_dir_, name))) continue;
-    names.push_back(name);
-  }
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(output_dir_, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(kGenerationPrefix)) names.push_back(name);
-  }
-  for (const std::string& name : names) remove_whole(at(output_dir_, name));
-  if (is_inside(config_.state.log_dir))
-    for (const std::string& path : event_files(config_.state.log_dir)) remove_file(path);
-  log_info(fmt::format("{}: overwrite_output_dir: true, removed {}", folder_label(output_dir_),
-                       shown(used_)));
 }
 
 }  // namespace lora_dist

@@ -20,9 +20,6 @@
 
 namespace lora_dist {
 
-/// Files that a run writes at the top of its folder; where one of them lies, the folder is used.
-const std::vector<std::string>& run_file_names();
-
 /// How a run begins.
 struct StartPlan {
   enum class State {
