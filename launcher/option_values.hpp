@@ -1,10 +1,14 @@
 // What numbers an option of the command line may have, with messages that show the bound.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace lora_dist {
 
@@ -20,6 +24,25 @@ inline CLI::Validator number_that(bool (*holds)(double), std::string bound) {
 }
 inline CLI::Validator above_zero() {
   return number_that([](double number) { return number > 0; }, "above 0");
+}
+inline CLI::Validator count_from(int64_t low) {
+  const auto check = [low](const std::string& text) {
+    double number = 0;  // what is none is told by the option's own type
+    const bool is_number = CLI::detail::lexical_cast(text, number);
+    return is_number && number < static_cast<double>(low)
+               ? fmt::format("'{}' is no number of at least {}", text, low)
+               : std::string();
+  };
+  return CLI::Validator(check, "");
+}
+/// One of `words`, written as they are.
+inline CLI::Validator one_of_words(std::vector<std::string> words) {
+  const auto check = [words](const std::string& text) {
+    const bool is_known = std::find(words.begin(), words.end(), text) != words.end();
+    return is_known ? std::string()
+                    : fmt::format("'{}', expected {}", text, fmt::join(words, ", "));
+  };
+  return CLI::Validator(check, "");
 }
 inline CLI::Validator at_least_zero() {
   return number_that([](double number) { return number >= 0; }, "of at least 0");

@@ -21,6 +21,10 @@ std::vector<std::string> match_targets(const std::vector<std::string>& linears,
                                        const ModulePattern& targets, const ModulePattern& excluded,
                                        const std::string& model_type);
 
+/// Whether the patterns choose the module `name`; `targets` that are empty choose all.
+bool is_targeted(const std::string& name, const ModulePattern& targets,
+                 const ModulePattern& excluded);
+
 /// Errors  ConfigError: an entry of rank_pattern or alpha_pattern matches none of `targets`, which
 /// a misspelling does.
 void require_matching_patterns(const AdapterConfig& config,

@@ -79,6 +79,12 @@ void warn_of_vain_exclusions(const std::vector<std::string>& linears,
 
 }  // namespace
 
+bool is_targeted(const std::string& name, const ModulePattern& targets,
+                 const ModulePattern& excluded) {
+  return (targets.empty() || Matcher(targets, "target_modules").matches(name)) &&
+         (excluded.empty() || !Matcher(excluded, "exclude_modules").matches(name));
+}
+
 std::vector<std::string> match_targets(const std::vector<std::string>& linears,
                                        const ModulePattern& targets, const ModulePattern& excluded,
                                        const std::string& model_type) {

@@ -93,6 +93,21 @@ size_t length_of_name(std::string_view line) {
   return length;
 }
 
+/// Whether a value that begins with a quote ends it on its line.
+bool is_quote_closed(std::string_view value) {
+  const char quote = value.front();
+  for (size_t i = 1; i < value.size(); ++i) {
+    if (quote == '"' && value[i] == '\\') {
+      ++i;
+    } else if (value[i] == quote) {
+      const bool is_doubled = quote == '\'' && i + 1 < value.size() && value[i + 1] == quote;
+      if (!is_doubled) return true;
+      ++i;
+    }
+  }
+  return false;
+}
+
 /// A line at the left margin begins a key or a comment, whatever stands around it.
 void check_margin(const std::string& text, const YamlSource& source) {
   each_line(text, [&](int number, std::string_view line) {
@@ -118,6 +133,11 @@ void check_margin(const std::string& text, const YamlSource& source) {
       refuse(fmt::format("{} after '{}'", shown(*colon), name), meant(colon->character.size()));
     if (rest.size() > 1 && rest[0] == ':' && !is_blank(rest[1]))
       refuse(fmt::format("no blank after '{}:'", name), meant(1));
+    if (rest[0] != ':') return;
+    const std::string_view value = without_blanks_around(rest.substr(1));
+    if (!value.empty() && (value[0] == '"' || value[0] == '\'') && !is_quote_closed(value))
+      refuse(fmt::format("a quote behind '{}' that is not closed on its line", name),
+             fmt::format("{}: {}{}", name, value, value[0]));
   });
 }
 

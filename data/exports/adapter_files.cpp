@@ -1,11 +1,13 @@
 #include "data/exports/adapter_files.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
 
+#include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/files.hpp"
@@ -42,6 +44,41 @@ std::optional<AdapterDescription> header_description(const SafetensorsFile& file
   }
 }
 
+/// The layer that a module of a decoder belongs to; -1 where its path names none.
+int64_t layer_of(const std::string& module) {
+  constexpr std::string_view kMark = "layers.";
+  const size_t at = module.find(kMark);
+  if (at == std::string::npos) return -1;
+  int64_t layer = -1;
+  std::from_chars(module.data() + at + kMark.size(), module.data() + module.size(), layer);
+  return layer;
+}
+
+/// PEFT leaves out tensors of modules that its config does not choose; here the two have to fit.
+void require_chosen(const SafetensorsFile& file, const AdapterDescription& description,
+                    const nlohmann::ordered_json& config, const std::string& where) {
+  const auto found = config.find("layers_to_transform");
+  const bool has_layers = found != config.end() && !found->is_null();
+  const auto layers = !has_layers         ? nlohmann::ordered_json::array()
+                      : found->is_array() ? *found
+                                          : nlohmann::ordered_json::array({*found});
+  for (const WeightInfo& info : file.weights()) {
+    const std::string module = module_of(info.name);
+    if (module.empty()) continue;  // named by check_tensors
+    const bool is_in_layers =
+        !has_layers || std::find(layers.begin(), layers.end(), layer_of(module)) != layers.end();
+    const bool is_chosen =
+        is_targeted(module, description.target_modules, description.exclude_modules);
+    if (is_in_layers && is_chosen) continue;
+    throw ModelError(
+        {where,
+         fmt::format("{} does not choose '{}', for which the file has tensors",
+                     is_in_layers ? "target_modules or exclude_modules" : "layers_to_transform",
+                     printable(module, 256)),
+         "a config that fits the tensors", "mend the config, or take those tensors out"});
+  }
+}
+
 /// The folder is PEFT's format, so there adapter_config.json is what counts; a file on its own may
 /// lie beside the configuration of another adapter, so there the header is.
 AdapterDescription read_description(const std::string& path, const SafetensorsFile& file) {
@@ -66,6 +103,7 @@ AdapterDescription read_description(const std::string& path, const SafetensorsFi
          "give the PEFT folder of this adapter"});
   const auto config = read_json_file(config_path, size_t{1} << 20);
   AdapterDescription description = parse_adapter_config(config, config_path);
+  require_chosen(file, description, config, config_path);
   if (from_header) description.template_name = from_header->template_name;
   if (config.contains("layers_to_transform") && !config["layers_to_transform"].is_null()) {
     // The layers that were chosen are the ones that have tensors: name them in full instead.

@@ -9,10 +9,12 @@
 namespace lora_dist {
 namespace {
 
-constexpr std::array<std::string_view, 19> kEvaluationWords = {
-    "test",       "tests",   "testing",  "testset", "val",   "vals",       "valid",
-    "validation", "valset",  "validset", "eval",    "evals", "evaluation", "dev",
-    "devset",     "heldout", "holdout",  "测试集",  "验证集"};
+constexpr std::array<std::string_view, 23> kEvaluationWords = {
+    "test",    "tests",    "testing",  "testset",  "val",        "vals",     "valid",  "validation",
+    "valset",  "validset", "eval",     "evals",    "evaluation", "dev",      "devset", "heldout",
+    "holdout", "evalset",  "validate", "testdata", "valdata",    "evaldata", "devdata"};
+// Chinese words stand without a blank between them.
+constexpr std::array<std::string_view, 4> kEvaluationParts = {"测试", "验证", "评估", "评测"};
 constexpr std::array<std::string_view, 3> kTrainingWords = {"train", "training", "trainset"};
 
 /// The words of a name in lower case: cut at what is no letter, and where a capital follows a small
@@ -49,7 +51,11 @@ bool named_as_evaluation(std::string_view name) {
   };
   const auto held = std::ranges::find(words, "held");
   const bool held_out = held != words.end() && held + 1 != words.end() && *(held + 1) == "out";
-  return (has(kEvaluationWords) || held_out) && !has(kTrainingWords);
+  const bool has_part = std::ranges::any_of(kEvaluationParts, [&](std::string_view part) {
+    return name.find(part) != std::string_view::npos;
+  });
+  const bool is_for_training = has(kTrainingWords) || name.find("训练") != std::string_view::npos;
+  return (has(kEvaluationWords) || held_out || has_part) && !is_for_training;
 }
 
 }  // namespace lora_dist

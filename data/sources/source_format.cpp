@@ -162,8 +162,10 @@ bool is_judged(const nlohmann::json& fields) {
 }  // namespace
 
 void require_trainable(const RawRecord& record) {
-  if (has_field(record.fields, {"chosen"}) && has_field(record.fields, {"rejected"}))
-    refuse(record, "a preference record ('chosen', 'rejected')", "one answer per record",
+  const bool is_preference =
+      has_filled(record.fields, "rejected") || has_filled(record.fields, "rejected_response");
+  if (is_preference)
+    refuse(record, "a preference record (an answer that is rejected)", "one answer per record",
            "lora-dist does not train on preferences; to imitate the chosen answers write them as "
            "'output'");
   if (is_judged(record.fields))

@@ -1,8 +1,11 @@
 // {"input_ids", "labels", "attention_mask"} as Hugging Face data sets hold them; the last two are
-// optional.
+// optional. `loss_mask` (as `tokenize --json` shows it) or `completion_mask` (as TRL has it) may
+// stand for the labels: 1 is learnt.
 //
 // Labels stand at the position of their token (they are shifted when a batch is made); -100 is not
 // learnt. Positions with attention 0 are padding and left out.
+#include <algorithm>
+
 #include "core/batch.hpp"
 #include "core/error.hpp"
 #include "data/sources/source_format.hpp"
@@ -40,13 +43,30 @@ Record tokenized_record(const RawRecord& raw) {
   const std::vector<int64_t> ids = integers(raw, "input_ids", 0);
   if (ids.empty()) wrong_entry(raw, "'input_ids' is empty", "at least two ids", {});
   std::vector<int64_t> labels = ids;
-  if (has_field(raw.fields, {"labels"})) labels = integers(raw, "labels", ids.size());
+  if (has_field(raw.fields, {"labels"})) {
+    labels = integers(raw, "labels", ids.size());
+  } else {
+    for (const std::string_view name : {"loss_mask", "completion_mask"}) {
+      if (!has_field(raw.fields, {name})) continue;
+      const std::vector<int64_t> learnt = integers(raw, name, ids.size());
+      for (size_t i = 0; i < ids.size(); ++i)
+        if (learnt[i] == 0) labels[i] = kIgnoredLabel;
+    }
+  }
   std::vector<int64_t> attended(ids.size(), 1);
   if (has_field(raw.fields, {"attention_mask"}))
     attended = integers(raw, "attention_mask", ids.size());
 
   Record record;
-  note_left_out(raw, {"text", "messages", "instruction", "prompt"}, {"input_ids"}, record);
+  note_left_out(raw, {"text", "messages", "instruction", "prompt", "position_ids"}, {"input_ids"},
+                record);
+  const auto first_seen =
+      std::find_if(attended.begin(), attended.end(), [](int64_t a) { return a != 0; });
+  const auto padding = std::find(first_seen, attended.end(), 0);
+  if (std::any_of(padding, attended.end(), [](int64_t a) { return a != 0; }))
+    wrong_entry(
+        raw, fmt::format("attention_mask[{}] = 0 inside the sample", padding - attended.begin()),
+        "zeros at its ends, where padding is", "write each sample of a packed row by itself");
   for (size_t i = 0; i < ids.size(); ++i) {
     if (attended[i] == 0) continue;
     if (ids[i] < 0 || ids[i] > std::numeric_limits<TokenId>::max())

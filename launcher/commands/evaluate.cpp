@@ -9,6 +9,7 @@
 #include "data/dataset.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/option_values.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/long_samples.hpp"
 #include "launcher/run/run_data.hpp"
@@ -30,10 +31,17 @@ class EvaluateCommand final : public Command {
     app.add_option("--data-format", format_, "auto, or the format of the records")
         ->capture_default_str();
     app.add_option("--max-seq-length", max_seq_length_, "longer samples are cut")
-        ->capture_default_str();
-    app.add_option("--batch-size", batch_size_, "samples at once")->capture_default_str();
-    app.add_option("--dtype", open_.dtype, "auto, bf16 or fp32")->capture_default_str();
-    app.add_option("--device", open_.device, "auto, cuda or cpu")->capture_default_str();
+        ->capture_default_str()
+        ->check(count_from(2));
+    app.add_option("--batch-size", batch_size_, "samples at once")
+        ->capture_default_str()
+        ->check(count_from(1));
+    app.add_option("--dtype", open_.dtype, "auto, bf16 or fp32")
+        ->capture_default_str()
+        ->check(one_of_words({"auto", "bf16", "fp32"}));
+    app.add_option("--device", open_.device, "auto, cuda or cpu")
+        ->capture_default_str()
+        ->check(one_of_words({"auto", "cuda", "cpu"}));
     app.add_flag("--json", json_, "print one JSON object");
   }
 

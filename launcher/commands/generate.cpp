@@ -11,6 +11,7 @@
 #include "data/printable.hpp"
 #include "data/tokenizers/text_stream.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/option_values.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/stop_signals.hpp"
 
@@ -29,6 +30,16 @@ std::vector<Message> messages_of(const std::string& path) {
                        .found = "no messages",
                        .expected = R"([{"role": "user", "content": "..."}])",
                        .fix = {}});
+    for (size_t i = 0; i < messages.size(); ++i) {
+      const std::string& role = messages[i].role;
+      const bool is_last = i + 1 == messages.size();
+      if (role == "user" || (!is_last && (role == "system" || role == "assistant"))) continue;
+      throw DataError(
+          {.where = path,
+           .found = fmt::format("messages[{}] has role '{}'", i, printable(role, 64)),
+           .expected = is_last ? "user, whom the answer is for" : "system, user or assistant",
+           .fix = {}});
+    }
     return messages;
   } catch (const nlohmann::json::exception& failure) {
     throw DataError({.where = path,
@@ -78,8 +89,12 @@ class GenerateCommand final : public Command {
     app.add_option("--top-k", generation_.top_k, "tokens that sampling draws from; 0: all")
         ->capture_default_str();
     app.add_option("--seed", generation_.seed, "of sampling")->capture_default_str();
-    app.add_option("--dtype", open_.dtype, "auto, bf16 or fp32")->capture_default_str();
-    app.add_option("--device", open_.device, "auto, cuda or cpu")->capture_default_str();
+    app.add_option("--dtype", open_.dtype, "auto, bf16 or fp32")
+        ->capture_default_str()
+        ->check(one_of_words({"auto", "bf16", "fp32"}));
+    app.add_option("--device", open_.device, "auto, cuda or cpu")
+        ->capture_default_str()
+        ->check(one_of_words({"auto", "cuda", "cpu"}));
     app.add_flag("--json", json_, "print one JSON object when the text is complete");
   }
 

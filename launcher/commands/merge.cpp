@@ -62,7 +62,13 @@ class MergeCommand final : public Command {
         const auto& [group, l] = linear->second;
         weight = weight.to(at::kFloat) + group->merged_delta(l);
       }
-      return weight.to(folder.weights[index].dtype).contiguous();
+      weight = weight.to(folder.weights[index].dtype).contiguous();
+      if (linear != adapted.end() && !at::isfinite(weight).all().item<bool>())
+        throw NumericsError({.where = folder.weights[index].name,
+                             .found = "not finite once the adapters are merged in",
+                             .expected = {},
+                             .fix = "lower the adapters' weights, or write --dtype fp32"});
+      return weight;
     };
     write_base_folder(folder);
     std::printf("merged %zu layers of %s into %s\n", adapted.size(), open_.base.c_str(),

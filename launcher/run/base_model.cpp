@@ -1,5 +1,6 @@
 #include "launcher/run/base_model.hpp"
 
+#include <cmath>
 #include <filesystem>
 
 #include "core/error.hpp"
@@ -91,7 +92,7 @@ AdapterChoice parse_adapter_choice(const std::string& text) {
   } catch (const std::exception&) {
     used = 0;
   }
-  if (number.empty() || used != number.size()) {
+  if (number.empty() || used != number.size() || !std::isfinite(weight)) {
     throw ConfigError({.where = "--adapter",
                        .found = fmt::format("weight '{}'", number),
                        .expected = "a number",
@@ -147,6 +148,12 @@ OpenedModel open_model(const OpenRequest& request) {
   model.config = read_model_config(request.base);
   DecoderSpec spec = read_decoder_spec(model.config, request.base + "/config.json");
   model.eos_ids = read_eos_ids(request.base);
+  std::erase_if(model.eos_ids, [&](int64_t id) {
+    if (id < spec.vocab_size) return false;
+    log_warning(fmt::format("{}: eos_token_id {} is beyond the vocabulary of {} and ends no text",
+                            request.base, id, spec.vocab_size));
+    return true;
+  });
   model.files = open_base_weights(request.base);
   settle_head(spec, *model.files);
   make_decoder(model, std::move(spec), request);

@@ -186,10 +186,11 @@ void RunClaim::archive_former_generation() const {
       move_into(logs, path);
     }
   }
-  log_info(fmt::format(
-      "{}: generation {} begins (run {}); checkpoints that lie there stay, new ones "
-      "count on from {}; what else the former run left is in {}/",
-      folder_label(output_dir_), run_.generation, run_.run_id, run_.steps_before, archive));
+  log_info(
+      fmt::format("{}: generation {} begins (run {}); checkpoints that lie there stay, new ones "
+                  "count on from {}; what else the former run left is in {}/",
+                  folder_label(output_dir_), run_.generation, run_.run_id,
+                  run_.steps_before + run_.epoch_from_step, archive));
 }
 
 /// run.json goes last, by being replaced: a start that is cut off here leaves a folder that is

@@ -53,6 +53,9 @@ const std::vector<Exhibit> kExhibits = {
      "c.yaml:9: 'epochs' given twice, first on line 4; remove one"},
     {"006_two_spellings", at_line(5, "max_seq_length: 1024\n\n\nsequence_length: 512"),
      "c.yaml:8: sequence_length 512 and max_seq_length 1024 (line 5) are one key; keep one"},
+    {"quote_left_open", at_line(3, "output_name: \"x"),
+     "c.yaml:3: a quote behind 'output_name' that is not closed on its line; write `output_name: "
+     "\"x\"`"},
     {"007_tab", at_line(3, "\tlora_rank: 8"), "c.yaml:3: tab in indentation; use spaces"},
     {"008_latin_1", at_line(2, "output_dir: ./\xE4"),
      "c.yaml:2: byte 0xE4 in column 15 is not UTF-8; save as UTF-8"},

@@ -167,6 +167,22 @@ TEST_F(AdapterFolder, PatternsKeepTheirOrder) {
   EXPECT_EQ(config()["alpha_pattern"].dump(), R"({"q_proj":12.5})");
 }
 
+TEST_F(AdapterFolder, IsRefusedWhereItsConfigDoesNotChooseItsTensors) {
+  write(some_description());
+  change_config([](auto& config) { config["layers_to_transform"] = 0; });
+  EXPECT_THAT(load_error(), testing::HasSubstr("layers_to_transform does not choose"));
+  change_config([](auto& config) {
+    config["layers_to_transform"] = nullptr;
+    config["target_modules"] = {"q_proj"};
+  });
+  EXPECT_THAT(load_error(), testing::HasSubstr("does not choose"));
+  change_config([](auto& config) {
+    config["target_modules"] = {"q_proj", "v_proj"};
+    config["exclude_modules"] = {"v_proj"};
+  });
+  EXPECT_THAT(load_error(), testing::HasSubstr("exclude_modules does not choose"));
+}
+
 TEST(AdapterDescription, PatternsFollowTheRuleOfPeft) {
   AdapterDescription description = {.lora_rank = 8, .lora_alpha = 16};
   description.rank_pattern = {{"layers\\.0\\.self_attn\\.q_proj", 2}, {"q_proj", 4}};
@@ -214,9 +230,8 @@ TEST_F(AdapterFolder, AFileAloneCarriesItsDescription) {
   EXPECT_EQ(adapter.description.lora_alpha, 8);
   EXPECT_EQ(adapter.description.template_name, "alpaca");
   // The configuration of another adapter beside it changes nothing.
-  elsewhere.write(
-      "adapter_config.json",
-      R"({"peft_type": "LORA", "r": 4, "lora_alpha": 99, "target_modules": ["q_proj"]})");
+  elsewhere.write("adapter_config.json", R"({"peft_type": "LORA", "r": 4, "lora_alpha": 99,)"
+                                         R"( "target_modules": ["q_proj", "v_proj"]})");
   EXPECT_EQ(load_adapter(elsewhere.file("mine.safetensors")).description.lora_alpha, 8);
 }
 
@@ -226,8 +241,8 @@ TEST_F(AdapterFolder, AForeignFileIsDescribedByTheConfigBesideItOrRefused) {
             "adapter/foreign.safetensors: no adapter_config.json beside it and none in its header, "
             "so lora_alpha is unknown; "
             "give the PEFT folder of this adapter");
-  folder_.write("adapter_config.json",
-                R"({"peft_type": "LORA", "r": 4, "lora_alpha": 99, "target_modules": ["q_proj"]})");
+  folder_.write("adapter_config.json", R"({"peft_type": "LORA", "r": 4, "lora_alpha": 99,)"
+                                       R"( "target_modules": ["q_proj", "v_proj"]})");
   EXPECT_EQ(load_adapter(folder_.file("foreign.safetensors")).description.lora_alpha, 99);
 }
 
@@ -304,9 +319,9 @@ TEST_F(AdapterFolder, TensorsThatAreNotLoraOfALinearLayerAreNamed) {
   EXPECT_EQ(line("base_model.model.embed.lora_embedding_A", at::ones({4, 9})),
             "adapter/: tensor 'base_model.model.embed.lora_embedding_A' [4, 9] is not supported, "
             "expected lora_A and lora_B of linear layers");
-  EXPECT_EQ(line("base_model.model.k_proj.lora_A.weight", at::ones({4, 6})),
-            "adapter/: tensor 'base_model.model.k_proj.lora_A.weight' has no "
-            "'base_model.model.k_proj.lora_B.weight'");
+  EXPECT_EQ(line("base_model.model.q_proj.lora_A.weight", at::ones({4, 6})),
+            "adapter/: tensor 'base_model.model.q_proj.lora_A.weight' has no "
+            "'base_model.model.q_proj.lora_B.weight'");
 }
 
 TEST_F(AdapterFolder, ValuesThatAreNotFiniteAreRefused) {

@@ -341,9 +341,29 @@ TEST(PreferenceRecords, AreRefusedWhateverElseTheyHold) {
   const TempFolder folder;
   const std::string path =
       folder.write("p.jsonl", R"({"prompt": "p", "chosen": "c", "rejected": "r"})");
-  EXPECT_THAT(error_of(path),
-              testing::StartsWith(
-                  path + ":1: a preference record ('chosen', 'rejected'), expected one answer"));
+  EXPECT_THAT(
+      error_of(path),
+      testing::StartsWith(
+          path + ":1: a preference record (an answer that is rejected), expected one answer"));
+  const std::string other =
+      folder.write("o.jsonl", R"({"prompt": "p", "completion": "c", "rejected_response": "r"})");
+  EXPECT_THAT(error_of(other), testing::HasSubstr("a preference record"));
+}
+
+TEST(TokenizedSource, TakesALossMaskForLabels) {
+  const TempFolder folder;
+  for (const char* name : {"loss_mask", "completion_mask"}) {
+    const auto records = read_all(folder.write(
+        "m.jsonl", fmt::format(R"({{"input_ids": [5, 6, 7], "{}": [0, 1, 0]}})", name)));
+    EXPECT_THAT(records.at(0).tokens.loss_mask, ElementsAre(0, 1, 0)) << name;
+  }
+}
+
+TEST(TokenizedSource, RefusesAHoleInTheAttentionMask) {
+  const TempFolder folder;
+  const std::string path =
+      folder.write("h.jsonl", R"({"input_ids": [3, 4, 5], "attention_mask": [1, 0, 1]})");
+  EXPECT_THAT(error_of(path), testing::HasSubstr(":1: attention_mask[1] = 0 inside the sample"));
 }
 
 }  // namespace
