@@ -60,6 +60,22 @@ std::string format_of_text(const std::string& path) {
   cannot_use(path, "unknown text", {});
 }
 
+/// A short head and a colon, or a heading of a prompt layout: somebody may be speaking.
+bool opens_like_a_turn(std::string_view line) {
+  constexpr size_t kMaxHeadBytes = 40;
+  if (line.starts_with("###") || line.starts_with("<|")) return true;
+  const size_t half = line.find(':'), full = line.find("：");
+  const size_t colon = std::min(half, full);
+  return colon != std::string_view::npos && colon > 0 && colon <= kMaxHeadBytes &&
+         line.substr(colon, 3) != "://";
+}
+
+/// Lines are learnt whole, heads and questions too: that is told where they may be turns.
+bool may_be_a_dialogue(const std::vector<std::string>& first_lines) {
+  const auto num_turns = std::ranges::count_if(first_lines, opens_like_a_turn);
+  return num_turns >= 2 && 2 * num_turns >= std::ssize(first_lines);
+}
+
 /// What to do about a record of unknown keys.
 std::string fix_of(const RawRecord& record, const std::string& path) {
   for (const auto& [key, value] : record.fields.items())
@@ -136,6 +152,12 @@ SourceFiles find_sources(const std::string& path, const std::string& format, Dat
       .paths = std::move(files.paths), .formats = {}, .notes = std::move(files.notes)};
   for (const std::string& file : found.paths) {
     found.formats.push_back(format_of_file(file, format));
+    if (format == "auto" && found.formats.back() == "lines" &&
+        may_be_a_dialogue(first_nonblank_lines(file)))
+      found.notes.push_back(file +
+                            ": read as lines, each learnt whole, though its lines look like "
+                            "turns; write `User: ...` and `Assistant: ...`, or set "
+                            "data_format");
     if ((found.formats.back() == "hdf5") != found.is_prepared())
       throw DataError({.where = file,
                        .found = fmt::format("format {}, but {} is {}", found.formats.back(),

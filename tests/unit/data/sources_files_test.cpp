@@ -121,6 +121,20 @@ TEST(FindSources, LeavesFilesNamedAsEvaluationDataOutOfTrainingAndSaysSo) {
                           "val_data_path, or give its own path to train on it"));
 }
 
+TEST(FindSources, SaysThatLinesLookLikeTurnsWhereTheyAreReadAsLines) {
+  const TempFolder folder;
+  for (const char* text : {"### Human: hi\n### Assistant: yo\n", "Dr. House: a\nMr Smith: b\n",
+                           "用户1：一\n律师1：二\n用户2：三\n律师2：四\n"}) {
+    const std::string path = folder.write("t.txt", text);
+    const SourceFiles found = find_sources(path, "auto");
+    if (found.formats.front() == "dialogue") continue;
+    EXPECT_THAT(found.notes, ElementsAre(testing::HasSubstr("look like turns"))) << text;
+    EXPECT_THAT(find_sources(path, "lines").notes, ElementsAre());
+  }
+  const std::string prose = folder.write("p.txt", "One line.\nSee http://a.b\nAnd another.\n");
+  EXPECT_THAT(find_sources(prose, "auto").notes, ElementsAre());
+}
+
 TEST(FindSources, TakesAFileThatIsGivenByItsPathOrToEvaluateWithWhateverItsName) {
   const TempFolder folder;
   const std::string path = folder.write("test.jsonl", kAlpaca);
