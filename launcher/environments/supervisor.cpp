@@ -190,6 +190,20 @@ void prepare_environment(bool oversubscribed) {
   if (oversubscribed) setenv("OMP_WAIT_POLICY", "passive", 0);
 }
 
+/// Ranks of this host alone: far more of them than cores are a slip of the keyboard that would take
+/// the whole machine along.
+void require_sensible_number(const LaunchRequest& request) {
+  if (!request.hosts.empty() || !request.hostfile.empty()) return;
+  constexpr int64_t kAlwaysFine = 64, kPerCore = 8;
+  const int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+  const int64_t most = std::max(kAlwaysFine, kPerCore * cores);
+  if (request.num_ranks > most)
+    throw ConfigError({.where = "--ranks",
+                       .found = fmt::format("{} on a host of {} cores", request.num_ranks, cores),
+                       .expected = fmt::format("at most {} here", most),
+                       .fix = fmt::format("write --ranks {}, or name more hosts", cores)});
+}
+
 }  // namespace
 
 bool asks_for_ranks(const LaunchRequest& request, const WorldInfo& world) {
@@ -233,24 +247,6 @@ std::vector<std::string> mpirun_command(const LaunchRequest& request, const Laun
   words.insert(words.end(), kept.begin(), kept.end());
   return words;
 }
-
-namespace {
-
-/// Ranks of this host alone: far more of them than cores are a slip of the keyboard that would take
-/// the whole machine along.
-void require_sensible_number(const LaunchRequest& request) {
-  if (!request.hosts.empty() || !request.hostfile.empty()) return;
-  constexpr int64_t kAlwaysFine = 64, kPerCore = 8;
-  const int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
-  const int64_t most = std::max(kAlwaysFine, kPerCore * cores);
-  if (request.num_ranks > most)
-    throw ConfigError({.where = "--ranks",
-                       .found = fmt::format("{} on a host of {} cores", request.num_ranks, cores),
-                       .expected = fmt::format("at most {} here", most),
-                       .fix = fmt::format("write --ranks {}, or name more hosts", cores)});
-}
-
-}  // namespace
 
 int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string>& arguments) {
   require_sensible_number(request);

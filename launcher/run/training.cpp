@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include <ATen/Parallel.h>
 
@@ -20,6 +19,7 @@
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
 #include "data/files.hpp"
+#include "data/lease.hpp"
 #include "data/weights/safetensors.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/banner.hpp"
@@ -45,15 +45,11 @@ namespace {
 
 // Seconds since this process was started, from the kernel's own clock.
 double seconds_since_exec() {
-  std::ifstream stat("/proc/self/stat"), uptime("/proc/uptime");
-  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  std::ifstream uptime("/proc/uptime");
   double up = 0;
   uptime >> up;
-  std::istringstream fields(text.substr(text.rfind(')') + 1));
-  std::string field;
-  for (int i = 3; i <= 22; ++i) fields >> field;  // field 22: start time in clock ticks
-  if (field.empty()) return 0;
-  const double since = up - std::stod(field) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  const auto ticks = static_cast<double>(this_process().process_start);
+  const double since = up - ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
   return std::round(since * 100) / 100;  // the kernel's clock ticks in hundredths
 }
 
