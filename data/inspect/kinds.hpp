@@ -23,8 +23,19 @@ nlohmann::ordered_json inspect_base_model(const std::string& model_dir);
 nlohmann::ordered_json inspect_adapter(const std::string& path);
 nlohmann::ordered_json inspect_checkpoint(const std::string& folder);
 nlohmann::ordered_json inspect_run(const std::string& output_dir);
+/// run.json and metrics.jsonl of a run.
+nlohmann::ordered_json inspect_run_file(const std::string& path);
+nlohmann::ordered_json inspect_metrics(const std::string& path);
 /// One HDF5 part, and a folder of them with its manifest. Errors  DataError.
 nlohmann::ordered_json inspect_part(const std::string& path);
 nlohmann::ordered_json inspect_prepared(const std::string& folder);
+bool is_prepared_set(const std::string& folder);
+/// A folder of such folders, as `prepared_dir` is, and the names of those in it.
+nlohmann::ordered_json inspect_prepared_sets(const std::string& folder);
+std::vector<std::string> prepared_sets_in(const std::string& folder);
+/// Files and folders of records: format, counts, the first record. Errors  DataError: none.
+nlohmann::ordered_json inspect_data(const std::string& path);
+/// What a file is whose name tells it, and the command that shows more; null for other names.
+nlohmann::ordered_json inspect_named_file(const std::string& path);
 
 }  // namespace lora_dist

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include "data/files.hpp"
@@ -22,6 +23,41 @@ nlohmann::ordered_json inspect_part(const std::string& path) {
           {"source_sha256", attributes.source_sha256},
           {"tokenizer_sha256", attributes.tokenizer_sha256},
           {"template_sha256", attributes.template_sha256}};
+}
+
+bool is_prepared_set(const std::string& folder) {
+  const std::filesystem::path path(folder);
+  return std::filesystem::exists(path / "part-0000.h5") &&
+         std::filesystem::exists(path / "manifest.json");
+}
+
+std::vector<std::string> prepared_sets_in(const std::string& folder) {
+  std::vector<std::string> sets;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.is_directory() && is_prepared_set(entry.path().string()))
+      sets.push_back(entry.path().filename().string());
+  std::ranges::sort(sets);
+  return sets;
+}
+
+nlohmann::ordered_json inspect_prepared_sets(const std::string& folder) {
+  nlohmann::ordered_json result = {{"kind", "prepared_sets"}, {"path", folder}};
+  result["sets"] = nlohmann::ordered_json::array();
+  for (const std::string& name : prepared_sets_in(folder)) {
+    const auto set = inspect_prepared((std::filesystem::path(folder) / name).string());
+    int64_t samples = 0, tokens = 0, bytes = 0;
+    for (const auto& part : set["parts"]) {
+      samples += part["samples"].get<int64_t>();
+      tokens += part["tokens"].get<int64_t>();
+      bytes += part["bytes"].get<int64_t>();
+    }
+    result["sets"].push_back({{"name", name},
+                              {"samples", samples},
+                              {"tokens", tokens},
+                              {"bytes", bytes},
+                              {"max_seq_length", set["made_from"].value("max_seq_length", 0)}});
+  }
+  return result;
 }
 
 nlohmann::ordered_json inspect_prepared(const std::string& folder) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include "data/checkpoints/manifest.hpp"
@@ -50,6 +51,18 @@ nlohmann::ordered_json inspect_checkpoint(const std::string& folder) {
     result["reason"] = fault.reason;
   }
   return result;
+}
+
+nlohmann::ordered_json inspect_run_file(const std::string& path) {
+  return {{"kind", "run_file"}, {"path", path}, {"run", read_json_file(path)}};
+}
+
+nlohmann::ordered_json inspect_metrics(const std::string& path) {
+  const std::string text = read_file(path);
+  return {{"kind", "metrics"},
+          {"path", path},
+          {"lines", std::count(text.begin(), text.end(), '\n')},
+          {"last_metrics", last_metrics(path)}};
 }
 
 nlohmann::ordered_json inspect_run(const std::string& output_dir) {

@@ -14,7 +14,8 @@ namespace {
 class InspectCommand final : public Command {
  public:
   void declare(CLI::App& app) override {
-    app.add_option("path", path_, "safetensors file, adapter, checkpoint, run folder or base model")
+    app.add_option("path", path_,
+                   "a base model, run, checkpoint, adapter, data set, or a file of one")
         ->required();
     app.add_flag("--all", all_, "of a base model: list each tensor, not each kind of tensor");
     app.add_flag("--json", json_, "print one JSON value");

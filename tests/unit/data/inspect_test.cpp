@@ -1,6 +1,7 @@
 #include "data/inspect/inspect.hpp"
 
 #include <filesystem>
+#include <map>
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -168,17 +169,86 @@ TEST(Inspect, PreparedDataListsItsParts) {
   EXPECT_NE(inspection_text(it).find("1 samples, 1 tokens"), std::string::npos);
 }
 
+TEST(Inspect, TheFolderAbovePreparedSetsListsThem) {
+  const TempFolder folder;
+  std::filesystem::create_directories(folder.file("f1"));
+  const std::string part = folder.file("f1/part-0000.h5");
+  write_part(part, {.max_seq_length = 16}, {.tokens = {5}, .loss_mask = {1}, .offsets = {0, 1}},
+             10);
+  folder.write("f1/manifest.json",
+               manifest_text({"f1", {{"max_seq_length", 16}}, {summarise_part(part)}}));
+  const auto it = inspect_path(folder.path());
+  EXPECT_EQ(it["kind"], "prepared_sets");
+  EXPECT_EQ(it["sets"][0]["name"], "f1");
+  EXPECT_EQ(it["sets"][0]["samples"], 1);
+  EXPECT_NE(inspection_text(it).find("1 samples, 1 tokens"), std::string::npos);
+}
+
+TEST(Inspect, DataTellFormatRecordsAndTheFirstOne) {
+  const TempFolder folder;
+  const std::string lines =
+      folder.write("a.jsonl", R"({"instruction": "问", "input": "i", "output": "答"})"
+                              "\n{\"instr\n");
+  const std::string list = folder.write("b.json", R"([{"text": "one"}, {"text": "two"}])");
+  const std::string table = folder.write("c.csv", "question,answer\r\nq,a\r\n");
+  const auto it = inspect_path(lines);
+  EXPECT_EQ(it["kind"], "data");
+  EXPECT_EQ(it["files"][0]["format"], "alpaca");
+  EXPECT_EQ(it["files"][0]["records"], 1);
+  EXPECT_EQ(it["files"][0]["broken"], 1);
+  EXPECT_EQ(it["first_record"]["turns"][0]["content"], "问\n\ni");
+  const std::string page = inspection_text(it);
+  EXPECT_NE(page.find("1 record, 1 broken\n"), std::string::npos) << page;
+  EXPECT_NE(page.find("lora-dist tokenize --base BASE --file " + lines), std::string::npos) << page;
+  EXPECT_EQ(inspect_path(list)["files"][0]["records"], 2);
+  EXPECT_EQ(inspect_path(list)["first_record"]["text"], "one");
+  EXPECT_EQ(inspect_path(table)["files"][0]["format"], "alpaca");
+  EXPECT_EQ(inspect_path(folder.path())["files"].size(), 3u);
+}
+
+TEST(Inspect, FilesOfARunAndAModelAreNamedWithTheWayOn) {
+  const TempFolder folder;
+  const std::string run =
+      folder.write("run.json", R"({"steps": 7, "fingerprints": {"base": "x"}})");
+  const std::string metrics = folder.write("metrics.jsonl", "{\"step\": 1, \"loss\": 2.5}\n");
+  EXPECT_EQ(inspect_path(run)["run"]["steps"], 7);
+  EXPECT_EQ(inspection_text(inspect_path(run)).find("fingerprints"), std::string::npos);
+  EXPECT_EQ(inspect_path(metrics)["last_metrics"]["loss"], 2.5);
+  for (const auto& [name, next] : std::map<std::string, std::string>{
+           {"law.yaml", "lora-dist validate " + folder.file("law.yaml")},
+           {"adapter_config.json", "lora-dist inspect " + folder.path()},
+           {"config.json", "lora-dist inspect " + folder.path()},
+           {"events.out.tfevents.1.vm.2.0", "tensorboard --logdir " + folder.path()}})
+    EXPECT_EQ(inspect_path(folder.write(name, "x"))["next"], next);
+  EXPECT_EQ(inspection_text(inspect_path(folder.write("README.md", "# hello"))),
+            folder.file("README.md") + ": text for people\n");
+}
+
+TEST(Inspect, AFolderOfConfigsNamesTheirCommand) {
+  const TempFolder folder;
+  folder.write("law.yaml", "epochs: 1");
+  EXPECT_TRUE(error_text<ConfigError>([&] {
+                inspect_path(folder.path());
+              }).ends_with("; try `lora-dist validate " + folder.file("law.yaml") + "`"));
+}
+
 TEST(Inspect, SaysWhatItDoesNotKnow) {
   const TempFolder folder;
   EXPECT_EQ(error_text<ConfigError>([&] { inspect_path(folder.file("none")); }),
-            folder.file("none") + ": no such file or folder");
+            folder.file("none") + ": no such file or folder; check the path");
   EXPECT_EQ(error_text<ConfigError>([&] { inspect_path(folder.path()); }),
             folder.path() +
                 "/: holds nothing that lora-dist knows, expected a run, a checkpoint, an adapter, "
-                "a base model or prepared data");
+                "a base model, data or prepared data");
   const std::string gguf = folder.write("m.gguf", "GGUF\x03");
   EXPECT_EQ(error_text<ModelError>([&] { inspect_path(gguf); }),
             gguf + ": inspecting GGUF files is not available yet; inspect a safetensors file");
+  const std::string program = folder.write("program", std::string("\x7f"
+                                                                  "ELF\0\0 text\n",
+                                                                  12));
+  EXPECT_EQ(
+      error_text<DataError>([&] { inspect_path(program); }),
+      program + ": a binary file of no known kind, expected weights, a run, an adapter or data");
 }
 
 }  // namespace
