@@ -3,11 +3,11 @@
 // Shapes: N rows, I in features, O_l out features of layer l of the group.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "core/ops/ops.hpp"
+#include "core/training/pass.hpp"
 #include "core/weight_source.hpp"
 
 namespace lora_dist {
@@ -26,26 +26,6 @@ class FrozenWeight {
   WeightSource* source_ = nullptr;
   size_t index_ = 0;
 };
-
-/// What an adapter may ask about the micro-batch it runs in.
-struct PassContext {
-  bool training = false;  // dropout is drawn
-  uint64_t seed = 0;
-  uint32_t step = 0;
-  uint32_t slot = 0;
-  /// int32 (2) on the model's device: where defined, the bits of step and slot are read from here
-  /// (ops::DropoutStream).
-  at::Tensor step_and_slot = {};
-
-  ops::DropoutStream dropout_stream(uint32_t module) const {
-    const void* numbers = step_and_slot.defined() ? step_and_slot.const_data_ptr() : nullptr;
-    return {seed, step, slot, module, static_cast<const uint32_t*>(numbers)};
-  }
-};
-
-/// Called during a backward pass, at the same places of it on every rank: gradients of the flat
-/// buffer are final from this element on.
-using GradientProgress = std::function<void(int64_t first_final_element)>;
 
 /// One frozen layer.
 class Linear {

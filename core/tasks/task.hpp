@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/batch.hpp"
-#include "core/models/linear.hpp"
+#include "core/training/pass.hpp"
 
 namespace lora_dist {
 
