@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr int kReadingVersion = 2;  // another one where the same files give other samples
+constexpr int kReadingVersion = 3;  // another one where the same files give other samples
 constexpr double kQuiet_s = 2;      // preparation that is done by then is not worth a line
 
 SourceFiles find_same_sources(const PrepareRequest& request, Communicator& world) {

@@ -5,12 +5,11 @@
 // An answer is not learnt where its turn says so (weight 0; train, loss or training false). Turns
 // after the last answer are left out: nothing of them would be learnt.
 #include <algorithm>
-#include <array>
-#include <cctype>
 #include <utility>
 
 #include "core/error.hpp"
 #include "data/printable.hpp"
+#include "data/sources/roles.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {
@@ -23,24 +22,7 @@ bool is_conversation(const nlohmann::json& fields) {
 }
 
 std::string role_of(const RawRecord& raw, const std::string& name) {
-  static constexpr std::array<std::pair<std::string_view, const char*>, 13> kRoles = {
-      {{"system", "system"},
-       {"developer", "system"},
-       {"user", "user"},
-       {"human", "user"},
-       {"assistant", "assistant"},
-       {"gpt", "assistant"},
-       {"chatgpt", "assistant"},
-       {"bot", "assistant"},
-       {"chatbot", "assistant"},
-       {"model", "assistant"},
-       {"系统", "system"},
-       {"用户", "user"},
-       {"助手", "assistant"}}};
-  std::string lower = name;
-  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  for (const auto& [known, role] : kRoles)
-    if (known == lower) return role;
+  if (const std::optional<std::string> role = standard_role(name)) return *role;
   throw DataError({.where = raw.where,
                    .found = fmt::format("role '{}'", printable(name)),
                    .expected = "system, user or assistant",

@@ -2,210 +2,92 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <cstring>
+#include <utility>
 
 #include "data/sources/line_reader.hpp"
 
 namespace lora_dist {
-namespace {
 
-constexpr std::array<std::string_view, 32> kUserWords = {
-    "用户",   "客户",    "顾客",    "患者",   "病人",     "学生",     "学员",   "员工",
-    "甲方",   "买家",    "家长",    "咨询者", "咨询人",   "候选人",   "求职者", "网友",
-    "访客",   "提问",    "问题",    "问",     "user",     "customer", "human",  "question",
-    "client", "patient", "student", "buyer",  "employee", "visitor",  "q",      "caller"};
-constexpr std::array<std::string_view, 36> kAssistantWords = {
-    "律师",   "客服", "医生",   "老师",    "专家",      "顾问",    "助手",    "助理", "机器人",
-    "回答",   "答案", "答",     "hr",      "乙方",      "卖家",    "店员",    "坐席", "经理",
-    "法务",   "销售", "导师",   "教练",    "assistant", "agent",   "bot",     "ai",   "lawyer",
-    "answer", "a",    "doctor", "teacher", "seller",    "support", "chatgpt", "gpt",  "expert"};
-/// Words before a colon that head a text and are no speakers.
-constexpr std::array<std::string_view, 34> kHeadings = {
-    "注意", "提示",   "备注",    "说明",  "标题",    "主题",  "时间",  "日期",  "地点",
-    "来源", "编号",   "案例",    "场景",  "背景",    "对话",  "例如",  "比如",  "首先",
-    "其次", "最后",   "总结",    "结论",  "note",    "notes", "title", "topic", "date",
-    "time", "source", "subject", "scene", "example", "http",  "https"};
-constexpr std::array<std::string_view, 2> kColons = {"：", ":"};
-constexpr std::array<std::string_view, 9> kSentenceEnds = {"。", "！", "？", "；", "…",
-                                                           "”",  "）", "?",  "!"};
-constexpr std::array<std::string_view, 9> kNoPartOfNames = {"，", "。", "；", "！", "？",
-                                                            "、", "“",  "”",  "《"};
-constexpr size_t kMaxWordBytes = 48;  // 16 Chinese characters
-constexpr std::string_view kAsciiNoPartOfNames = "\t,.;!?\"'()[]{}/<>=#";
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](unsigned char c) {
-    return c < 0x80 ? static_cast<char>(std::tolower(c)) : static_cast<char>(c);
-  });
-  return lower;
-}
-
-template <class Known>
-bool is_one_of(const Known& known, std::string_view word) {
-  return std::ranges::count(known, word) > 0;
-}
-
-std::optional<Speaker> known_role(const std::string& key) {
-  if (is_one_of(kUserWords, key)) return Speaker::kUser;
-  if (is_one_of(kAssistantWords, key)) return Speaker::kAssistant;
-  return std::nullopt;
-}
-
-bool is_ascii(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
-/// "AI Assistant", but not "The answer is".
-bool has_capitals_only(std::string_view words) {
-  bool begins_word = true;
-  int num_words = 0;
-  for (const char c : words) {
-    if (begins_word && (std::isupper(static_cast<unsigned char>(c)) == 0 || ++num_words > 3))
-      return false;
-    begins_word = c == ' ';
+Speakers::Speakers(const std::vector<std::string>& first_lines) : Speakers(first_lines, Reading{}) {
+  constexpr std::array<Reading, 2> kOthers = {{{.numbers_count = false, .system_speaks = true},
+                                               {.numbers_count = true, .system_speaks = false}}};
+  for (const Reading& reading : kOthers) {
+    if (certain_ && !assistant_.word.empty()) return;
+    Speakers other(first_lines, reading);
+    if (other.certain_ && !other.assistant_.word.empty()) *this = std::move(other);
   }
-  return true;
 }
 
-bool may_be_name(std::string_view word) {
-  if (word.empty() || word.size() > kMaxWordBytes) return false;
-  if (word.find_first_of(kAsciiNoPartOfNames) != std::string_view::npos) return false;
-  if (std::ranges::any_of(kNoPartOfNames, [&](std::string_view mark) {
-        return word.find(mark) != std::string_view::npos;
-      }))
-    return false;
-  if (word.find_first_not_of("0123456789-:") == std::string_view::npos) return false;  // 10:30
-  return word.find(' ') == std::string_view::npos || (is_ascii(word) && has_capitals_only(word));
+Speakers::Speakers(const std::vector<std::string>& lines, Reading reading) : reading_(reading) {
+  const Candidates candidates = candidates_of(lines);
+  choose(candidates);
+  has_system_head_ =
+      candidates.system_line && !user_.word.empty() && *candidates.system_line <= user_.first_line;
+  if (user_.word.empty() || assistant_.word.empty()) choose_bare(lines);
+  certain_ = bare_ || is_certain(candidates, lines.size());
 }
 
-/// Bytes of blanks and a colon at `position`, or 0 where no colon stands. The colon of a URL or of
-/// a path is none.
-size_t colon_bytes(std::string_view line, size_t position) {
-  const size_t begin = std::min(line.find_first_not_of(" \t", position), line.size());
-  for (const std::string_view colon : kColons) {
-    if (!line.substr(begin).starts_with(colon)) continue;
-    const std::string_view behind = line.substr(begin + colon.size());
-    if (behind.starts_with("//") || behind.starts_with('\\')) return 0;
-    return begin + colon.size() - position;
-  }
-  return 0;
-}
-
-size_t leading_blanks(std::string_view line) {
-  return trimmed(line).empty() ? 0 : trimmed(line).data() - line.data();
-}
-
-/// A word that may open a turn, with what marks it.
-struct Opening {
-  std::string word;
-  size_t end = 0;  // behind the mark
-};
-
-std::optional<Opening> bracketed_opening(std::string_view line, size_t begin) {
-  constexpr std::array<std::array<std::string_view, 2>, 2> kBrackets = {{{"【", "】"}, {"[", "]"}}};
-  for (const auto& [left, right] : kBrackets) {
-    if (!line.substr(begin).starts_with(left)) continue;
-    const size_t word_begin = begin + left.size();
-    const size_t word_bytes = line.substr(word_begin, kMaxWordBytes + right.size()).find(right);
-    if (word_bytes == std::string_view::npos) return std::nullopt;
-    const std::string_view word = trimmed(line.substr(word_begin, word_bytes));
-    const size_t behind = word_begin + word_bytes + right.size();
-    const size_t colon = colon_bytes(line, behind);
-    // [1] and [label] are more often something else.
-    if (!may_be_name(word) || (left == "[" && colon == 0 && !known_role(lower_case(word))))
-      return std::nullopt;
-    return Opening{std::string(word), behind + colon};
-  }
-  return std::nullopt;
-}
-
-/// `word：`, `**word**：` or `**word：**` at `begin`.
-std::optional<Opening> opening_at(std::string_view line, size_t begin) {
-  if (auto bracketed = bracketed_opening(line, begin)) return bracketed;
-  const bool bold = line.substr(begin).starts_with("**");
-  if (bold) begin += 2;
-  const std::string_view head = line.substr(begin, kMaxWordBytes + std::strlen("**："));
-  const size_t word_bytes = std::min(head.find("："), head.find(':'));
-  if (word_bytes == std::string_view::npos) return std::nullopt;
-  std::string_view word = trimmed(head.substr(0, word_bytes));
-  if (bold && word.ends_with("**")) word = trimmed(word.substr(0, word.size() - 2));
-  const size_t colon = begin + word_bytes;
-  const size_t colon_size = colon_bytes(line, colon);
-  if (colon_size == 0 || !may_be_name(word)) return std::nullopt;
-  size_t end = colon + colon_size;
-  if (bold && line.substr(end).starts_with("**")) end += 2;
-  return Opening{std::string(word), end};
-}
-
-/// The places behind a blank or the end of a sentence, where a turn may begin inside a line.
-std::vector<size_t> places_inside(std::string_view line, size_t from) {
-  std::vector<size_t> places;
-  for (size_t i = from; i < line.size(); ++i) {
-    const std::string_view rest = line.substr(i);
-    size_t size = rest[0] == ' ' || rest[0] == '\t' ? 1 : rest.starts_with("\u3000") ? 3 : 0;
-    for (const std::string_view mark : kSentenceEnds)
-      if (size == 0 && rest.starts_with(mark)) size = mark.size();
-    if (size > 0 && i + size < line.size()) places.push_back(i + size);
-  }
-  return places;
-}
-
-/// A known word of at least two Chinese characters at the start of a line. Bare words are taken in
-/// Chinese only, where a colon goes missing in copying; "User friendly" opens no turn.
-std::string known_bare_word(std::string_view line) {
-  line = trimmed(line);
-  std::string longest;
-  const auto look_at = [&](std::string_view word) {
-    const bool may_stand_bare = !is_ascii(word) && word.size() >= std::strlen("用户");
-    if (may_stand_bare && line.starts_with(word) && word.size() > longest.size()) longest = word;
-  };
-  for (const std::string_view word : kUserWords) look_at(word);
-  for (const std::string_view word : kAssistantWords) look_at(word);
-  return longest;
-}
-
-}  // namespace
-
-void Speakers::Candidates::add(const std::string& word, size_t line, bool inside) {
+std::string Speakers::key_of(const std::string& word) const {
   const std::string key = lower_case(word);
-  const auto same = std::ranges::find_if(
-      words, [&](const Word& known) { return known.key == key && known.inside_lines == inside; });
-  if (same != words.end())
+  const std::string_view bare = without_number(key);
+  return !reading_.numbers_count && known_role(bare) ? std::string(bare) : key;
+}
+
+/// Of the two that a dialogue is between.
+std::optional<Speaker> Speakers::role_of(const std::string& key) const {
+  const std::optional<Speaker> role = known_role(key);
+  if (role == Speaker::kSystem && reading_.system_speaks) return Speaker::kAssistant;
+  return role == Speaker::kUser || role == Speaker::kAssistant ? role : std::nullopt;
+}
+
+void Speakers::add(const Opening& opening, size_t line, bool inside, Candidates& candidates) const {
+  const std::string key = key_of(opening.word);
+  if (is_heading(key)) return;
+  const std::optional<Speaker> role = known_role(key);
+  if (role == Speaker::kSystem && !reading_.system_speaks) {
+    if (!inside && !candidates.system_line) candidates.system_line = line;
+    return;
+  }
+  if (role == Speaker::kInput) return;
+  const auto same = std::ranges::find_if(candidates.words, [&](const Word& known) {
+    return known.key == key && known.inside_lines == inside;
+  });
+  if (same != candidates.words.end())
     ++same->count;
   else
-    words.push_back({word, key, known_role(key), 1, line, inside});
+    candidates.words.push_back({.word = opening.word,
+                                .key = key,
+                                .known = role_of(key),
+                                .count = 1,
+                                .first_line = line,
+                                .inside_lines = inside,
+                                .has_number = key != lower_case(opening.word),
+                                .form = opening.form});
 }
 
-int64_t Speakers::Candidates::count(const std::string& key) const {
-  int64_t sum = 0;
-  for (const Word& word : words) sum += word.key == key ? word.count : 0;
-  return sum;
-}
-
-Speakers::Candidates Speakers::candidates_of(const std::vector<std::string>& lines) {
+Speakers::Candidates Speakers::candidates_of(const std::vector<std::string>& lines) const {
   Candidates candidates;
+  bool stands_alone = false;  // the line before is a speaker's word and nothing more
   for (size_t i = 0; i < lines.size(); ++i) {
     const std::string& line = lines[i];
     const std::optional<Opening> opening = opening_at(line, leading_blanks(line));
-    if (!opening || is_one_of(kHeadings, lower_case(opening->word))) continue;
-    candidates.add(opening->word, i, /*inside=*/false);
+    const bool opens = opening && !is_heading(key_of(opening->word));
+    if (opens || stands_alone) ++candidates.num_opened;
+    stands_alone = opens && trimmed(std::string_view(line).substr(opening->end)).empty();
+    if (!opens) continue;
+    add(*opening, i, /*inside=*/false, candidates);
     size_t behind = opening->end;
+    // "System: ... User: ... Assistant: ..." begins with the user.
+    bool begins_inside = candidates.system_line == i;
     for (const size_t place : places_inside(line, opening->end)) {
       if (place < behind) continue;  // "Agent:" of "Support Agent:"
       const std::optional<Opening> inside = opening_at(line, place);
-      if (!inside || is_one_of(kHeadings, lower_case(inside->word))) continue;
-      candidates.add(inside->word, i, /*inside=*/true);
+      if (!inside || is_heading(key_of(inside->word))) continue;
+      add(*inside, i, /*inside=*/!std::exchange(begins_inside, false), candidates);
       behind = inside->end;
     }
   }
   return candidates;
-}
-
-Speakers::Speakers(const std::vector<std::string>& first_lines) {
-  choose(candidates_of(first_lines));
-  if (user_.word.empty() || assistant_.word.empty()) choose_bare(first_lines);
 }
 
 void Speakers::choose(const Candidates& candidates) {
@@ -246,22 +128,27 @@ void Speakers::choose_bare(const std::vector<std::string>& lines) {
 }
 
 bool Speakers::recognises(const std::vector<std::string>& first_lines) {
-  const Speakers speakers(first_lines);
-  return speakers.bare_ || speakers.is_certain(candidates_of(first_lines), first_lines.size());
+  return Speakers(first_lines).certain_;
 }
 
 bool Speakers::is_certain(const Candidates& candidates, size_t num_lines) const {
   constexpr size_t kMaxLinesBefore = 5;  // titles
-  if (user_.word.empty() || user_.first_line > kMaxLinesBefore) return false;
-  // One known speaker alone is half a dialogue, which reading reports.
+  if (user_.word.empty()) return false;
+  if (user_.first_line > kMaxLinesBefore && !has_system_head_) return false;
+  // One known speaker alone is half a dialogue, which reading reports; "Q1:" is also a quarter.
   if (assistant_.word.empty())
-    return user_.known && user_.first_line == 0 && (user_.count > 1 || num_lines <= 2);
+    return user_.known && !user_.has_number && user_.first_line == 0 &&
+           (user_.count > 1 || num_lines <= 2);
   if (user_.known && assistant_.known) return true;
   const bool often = user_.count > 1 && assistant_.count > 1;
   const bool alone = std::ranges::all_of(candidates.words, [&](const Word& word) {
     return word.key == user_.key || word.key == assistant_.key;
   });
   if (user_.known || assistant_.known) return often || alone;
+  // A single exchange is all that the file holds; "Day 1:" and "Day 2:" are a list.
+  if (user_.count == 1 && assistant_.count == 1 && alone && !assistant_.inside_lines)
+    return candidates.num_opened == num_lines && num_lines <= 4 &&
+           without_number(user_.key) != without_number(assistant_.key);
   const auto [fewer, more] = std::minmax(user_.count, assistant_.count);
   const bool rivalled = std::ranges::any_of(candidates.words, [&](const Word& word) {
     return word.key != user_.key && word.key != assistant_.key && 2 * word.count >= fewer;
@@ -273,19 +160,34 @@ bool Speakers::are_reversed() const {
   return user_.known == Speaker::kAssistant && assistant_.known == Speaker::kUser;
 }
 
+/// `### User:` speaks only in files that write it so, and "1. 问：" only where the lists are of
+/// turns.
+bool Speakers::may_open(const Opening& opening, const Word& word) const {
+  using enum Opening::Form;
+  if (opening.form == kHeading || word.form == kHeading) return opening.form == word.form;
+  return opening.form == kPlain || word.form == kListed;
+}
+
 std::optional<SpeakerMark> Speakers::mark_at_start(std::string_view line,
                                                    const DialogueState& state) const {
   const size_t begin = leading_blanks(line);
   if (const std::optional<Opening> opening = opening_at(line, begin)) {
-    const std::string key = lower_case(opening->word);
-    if (key == user_.key) return SpeakerMark{Speaker::kUser, begin, opening->end};
-    if (key == assistant_.key) return SpeakerMark{Speaker::kAssistant, begin, opening->end};
-    const std::optional<Speaker> role = known_role(key);
+    const std::string key = key_of(opening->word);
+    const auto mark = [&](Speaker speaker) { return SpeakerMark{speaker, begin, opening->end}; };
+    if (key == user_.key && may_open(*opening, user_)) return mark(Speaker::kUser);
+    if (key == assistant_.key && may_open(*opening, assistant_)) return mark(Speaker::kAssistant);
+    const std::optional<Speaker> role = role_of(key), known = known_role(key);
+    if (known == Speaker::kInput && opens_instruction(user_.key) && state.awaits_answer &&
+        may_open(*opening, user_))
+      return mark(Speaker::kInput);
+    if (known == Speaker::kSystem && !role && !state.awaits_answer &&
+        (state.at_start || has_system_head_))
+      return mark(Speaker::kSystem);
     // "Q" and "A" open turns only in files that they began; elsewhere "A:" heads a list.
     const bool may_join =
-        role && key.size() > 1 &&
+        role && key.size() > 1 && may_open(*opening, user_) &&
         (*role == Speaker::kUser ? state.at_start : state.awaits_answer && !state.at_start);
-    if (may_join && !are_reversed()) return SpeakerMark{*role, begin, opening->end};
+    if (may_join && !are_reversed()) return mark(*role);
   }
   if (!bare_) return std::nullopt;
   for (const auto& [word, speaker] :
@@ -302,10 +204,11 @@ std::vector<SpeakerMark> Speakers::marks_inside(std::string_view line, size_t po
     if (!marks.empty() && place < marks.back().end) continue;
     const std::optional<Opening> opening = opening_at(line, place);
     if (!opening) continue;
-    const std::string key = lower_case(opening->word);
+    const std::string key = key_of(opening->word);
     const bool joins = next == Speaker::kAssistant && key.size() > 1 && key != user_.key &&
-                       known_role(key) == Speaker::kAssistant;
-    if (key != (next == Speaker::kUser ? user_.key : assistant_.key) && !joins) continue;
+                       known_role(key) == Speaker::kAssistant && may_open(*opening, user_);
+    const Word& speaker = next == Speaker::kUser ? user_ : assistant_;
+    if (!joins && (key != speaker.key || !may_open(*opening, speaker))) continue;
     marks.push_back({next, place, opening->end});
     next = next == Speaker::kUser ? Speaker::kAssistant : Speaker::kUser;
   }
