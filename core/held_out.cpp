@@ -36,7 +36,7 @@ HeldOutLoss held_out_loss(Communicator& world, Task& task, BatchStream& stream,
         sum_over_slots(world, std::move(losses), stop_requested && stop_requested->load());
     result.sum += step_losses.sum;
     result.stop_asked = result.stop_asked || step_losses.stop_asked;
-    result.num_labels += plan.num_labels;
+    result.loss_terms += plan.loss_terms;
     result.num_samples += plan.num_samples;
   }
   return result;

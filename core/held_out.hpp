@@ -34,10 +34,10 @@ SlotLosses sum_over_slots(Communicator& world, std::vector<double> losses, bool 
 size_t num_rounds(const StepPlan& plan, int world_size);
 
 struct HeldOutLoss {
-  double sum = 0;  // of the losses of `num_labels` labels
-  int64_t num_labels = 0, num_samples = 0;
+  double sum = 0;  // of the losses of `loss_terms`, for texts: of its labels
+  int64_t loss_terms = 0, num_samples = 0;
   bool stop_asked = false;
-  double mean() const { return sum / static_cast<double>(num_labels); }
+  double mean() const { return sum / static_cast<double>(loss_terms); }
 };
 
 /// One pass over `stream`, nothing is learnt. `stop_requested` may be null.

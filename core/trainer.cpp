@@ -148,11 +148,11 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
   }
   accompany_others(plan);
   at::Tensor gradient = parts_.reducer.finalize();
-  gradient.div_(static_cast<double>(plan.num_labels));  // one denominator, known before any forward
+  gradient.div_(static_cast<double>(plan.loss_terms));  // one denominator, known before any forward
   const SlotLosses step_losses = sum_over_slots(
       parts_.world, std::move(losses), options_.stop_requested && options_.stop_requested->load());
   stop_agreed_ = step_losses.stop_asked;
-  const double loss = step_losses.sum / static_cast<double>(plan.num_labels);
+  const double loss = step_losses.sum / static_cast<double>(plan.loss_terms);
   const double grad_norm = std::sqrt(ops::sum_of_squares(gradient));
   require_finite(plan, loss, grad_norm);  // before the update; the numbers are equal on all ranks
   // As torch.nn.utils.clip_grad_norm_: the factor is at most 1 and has 1e-6 in its denominator.
@@ -166,7 +166,7 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
   summary_.last_loss = loss;
   summary_.steps = plan.step;
   summary_.epoch = plan.epoch;
-  summary_.tokens += plan.num_tokens;
+  summary_.tokens += plan.cost;
   summary_.samples += plan.num_samples;
   summary_.mean_loss += (loss - summary_.mean_loss) / static_cast<double>(plan.step);
   const TrafficCounters traffic = parts_.world.traffic();
@@ -176,7 +176,7 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
           .loss = loss,
           .learning_rate = learning_rate,
           .grad_norm = grad_norm,
-          .tokens = plan.num_tokens,
+          .tokens = plan.cost,
           .samples = plan.num_samples,
           .step_time_s = step_clock.seconds(),
           .data_time_s = data_time_s,
@@ -248,7 +248,7 @@ void Trainer::evaluate(const StepPlan& plan) {
     const EvalMetrics metrics{.step = plan.step,
                               .epoch = plan.epoch,
                               .loss = found.mean(),
-                              .tokens = found.num_labels,
+                              .tokens = found.loss_terms,
                               .samples = found.num_samples,
                               .runtime_s = clock.seconds(),
                               .set = set.name,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "core/trace.hpp"
 #include "data/dataset.hpp"
 #include "data/packing.hpp"
@@ -122,11 +123,11 @@ class DatasetStream : public BatchStream {
         const int64_t sample = order.samples[place];
         slot.samples.push_back(sample);
         length += dataset_.lengths()[sample];
-        plan.num_labels += dataset_.num_labels()[sample];
+        plan.loss_terms += dataset_.num_labels()[sample];
       }
       if (options_.packing) slot.row_sizes.push_back(end - begin);
       longest = std::max(longest, length);
-      plan.num_tokens += length;
+      plan.cost += length;
       plan.num_samples += end - begin;
     }
     slot.padded_length = divided_up(longest, kPadMultiple) * kPadMultiple;
@@ -137,7 +138,8 @@ class DatasetStream : public BatchStream {
 
   Batch load(const Slot& slot) const {
     const int64_t num_rows = slot.num_rows(), width = slot.padded_length;
-    Batch batch;
+    TextBatch batch;
+    int64_t num_labels = 0, num_tokens = 0;
     batch.tokens_BT = at::empty({num_rows, width}, at::kLong);
     batch.labels_BT = at::empty({num_rows, width}, at::kLong);
     if (options_.packing) batch.positions_BT = at::empty({num_rows, width}, at::kLong);
@@ -160,7 +162,7 @@ class DatasetStream : public BatchStream {
         for (int64_t t = 0; t + 1 < length; ++t) {
           if (sample.loss_mask[t + 1] == 0) continue;
           labels[used + t] = sample.ids[t + 1];
-          ++batch.num_labels;
+          ++num_labels;
         }
         if (positions) std::iota(positions + used, positions + used + length, int64_t{0});
         used += length;
@@ -168,9 +170,9 @@ class DatasetStream : public BatchStream {
       std::fill(tokens + used, tokens + width, kPadId);
       if (positions) std::iota(positions + used, positions + width, int64_t{0});
       if (!options_.packing) batch.lengths.push_back(used);
-      batch.num_tokens += used;
+      num_tokens += used;
     }
-    return batch;
+    return to_batch(batch, num_labels, num_tokens);
   }
 
   Dataset& dataset_;

@@ -88,7 +88,7 @@ struct SampleSpan {
 };
 
 // In the order of the rows. In packed rows a position of 0 begins a sample; the padding is one.
-std::vector<SampleSpan> sample_spans(const Batch& batch) {
+std::vector<SampleSpan> sample_spans(const TextBatch& batch) {
   const int64_t num_rows = batch.tokens_BT.size(0), width = batch.tokens_BT.size(1);
   std::vector<SampleSpan> spans;
   if (!batch.positions_BT.defined()) {
@@ -164,7 +164,7 @@ ops::Rotation Decoder::rotation(int64_t first_position, int64_t tokens) {
 
 // A table for all N rows, each sample with the frequencies that it has alone: neither padding nor
 // its neighbours change them.
-ops::Rotation Decoder::rotation_by_lengths(const Batch& batch) const {
+ops::Rotation Decoder::rotation_by_lengths(const TextBatch& batch) const {
   std::vector<at::Tensor> angles;
   double attention_factor = 1;
   for (const SampleSpan& sample : sample_spans(batch)) {
@@ -176,7 +176,7 @@ ops::Rotation Decoder::rotation_by_lengths(const Batch& batch) const {
 }
 
 // A table for all N rows of packed ones, since a position is that in its own sample.
-Decoder::BatchLayout Decoder::layout_of(const Batch& batch) {
+Decoder::BatchLayout Decoder::layout_of(const TextBatch& batch) {
   const int64_t tokens = batch.tokens_BT.size(1);
   BatchLayout layout;
   if (spec_.rope.depends_on_length()) {
@@ -199,7 +199,7 @@ Decoder::BatchLayout Decoder::layout_of(const Batch& batch) {
   return layout;
 }
 
-BlockContext Decoder::context_of(const Batch& batch, const BatchLayout& layout,
+BlockContext Decoder::context_of(const TextBatch& batch, const BatchLayout& layout,
                                  const PassContext& pass) const {
   return {.batch = batch.tokens_BT.size(0),
           .tokens = batch.tokens_BT.size(1),
@@ -246,7 +246,7 @@ at::Tensor Decoder::head_loss(const at::Tensor& hidden_ND, const at::Tensor& lab
   return sum;
 }
 
-double Decoder::forward_backward(const Batch& batch, const PassContext& pass,
+double Decoder::forward_backward(const TextBatch& batch, const PassContext& pass,
                                  const GradientProgress& progress) {
   const BatchLayout layout = layout_of(batch);
   const BlockContext context = context_of(batch, layout, pass);
@@ -274,7 +274,7 @@ double Decoder::forward_backward(const Batch& batch, const PassContext& pass,
   return loss.item<double>();  // a GPU is waited for here, with the whole micro-batch before it
 }
 
-double Decoder::loss(const Batch& batch) {
+double Decoder::loss(const TextBatch& batch) {
   const BatchLayout layout = layout_of(batch);
   const BlockContext context = context_of(batch, layout, /*pass=*/{});
   WeightPass weights(weights_, units_of_pass(spec_, spec_.num_layers));

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "core/batch.hpp"
 #include "core/models/block_pass.hpp"
 #include "core/models/decoder_spec.hpp"
+#include "core/tasks/text_batch.hpp"
 
 namespace lora_dist {
 
@@ -45,10 +45,10 @@ class Decoder {
 
   /// Sum of the token losses of a micro-batch, in fp64; adapter gradients of that sum are added to
   /// their buffers. `progress`, if any, is called behind the backward of every block.
-  double forward_backward(const Batch& batch, const PassContext& pass,
+  double forward_backward(const TextBatch& batch, const PassContext& pass,
                           const GradientProgress& progress = {});
   /// The same sum without gradients or dropout.
-  double loss(const Batch& batch);
+  double loss(const TextBatch& batch);
   /// The weights' pass of forward_backward() (if `with_gradients`) or of loss(), nothing computed:
   /// for a rank that has no micro-batch while ranks that share a sharded base with it have one.
   /// `progress` is called as there.
@@ -71,14 +71,14 @@ class Decoder {
   RopeFrequencies frequencies(int64_t tokens) const;
   ops::Rotation rotation_by(const at::Tensor& angles_TH, double attention_factor) const;
   ops::Rotation rotation(int64_t first_position, int64_t tokens);
-  ops::Rotation rotation_by_lengths(const Batch& batch) const;
+  ops::Rotation rotation_by_lengths(const TextBatch& batch) const;
   struct BatchLayout {
     ops::Rotation rotation = {};
     at::Tensor starts_BT = {};  // undefined: rows of one sample each
     ops::SampleRows samples = {};
   };
-  BatchLayout layout_of(const Batch& batch);
-  BlockContext context_of(const Batch& batch, const BatchLayout& layout,
+  BatchLayout layout_of(const TextBatch& batch);
+  BlockContext context_of(const TextBatch& batch, const BatchLayout& layout,
                           const PassContext& pass) const;
   const FrozenWeight& head() const { return spec_.tied_embeddings ? embedding_ : head_; }
   /// Loss over rows with a label, in chunks, as ops::cross_entropy returns it; `dhidden_ND` (if not

@@ -8,9 +8,9 @@ class TextGeneration final : public Task {
   explicit TextGeneration(Decoder& model) : model_(model) {}
   double forward_backward(const Batch& batch, const PassContext& pass,
                           const GradientProgress& progress) override {
-    return model_.forward_backward(batch, pass, progress);
+    return model_.forward_backward(text_batch_of(batch), pass, progress);
   }
-  double loss(const Batch& batch) override { return model_.loss(batch); }
+  double loss(const Batch& batch) override { return model_.loss(text_batch_of(batch)); }
   void accompany(bool with_gradients, const GradientProgress& progress) override {
     model_.accompany(with_gradients, progress);
   }

@@ -6,8 +6,8 @@
 // learnt. Positions with attention 0 are padding and left out.
 #include <algorithm>
 
-#include "core/batch.hpp"
 #include "core/error.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {

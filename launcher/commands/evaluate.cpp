@@ -82,12 +82,12 @@ class EvaluateCommand final : public Command {
     if (json_) {
       const nlohmann::ordered_json result = {{"loss", loss},
                                              {"perplexity", std::exp(loss)},
-                                             {"tokens", found.num_labels},
+                                             {"tokens", found.loss_terms},
                                              {"samples", dataset.num_samples()}};
       std::puts(result.dump().c_str());
     } else {
       std::printf("loss %.4f  perplexity %.3f  over %lld tokens of %lld samples\n", loss,
-                  std::exp(loss), static_cast<long long>(found.num_labels),
+                  std::exp(loss), static_cast<long long>(found.loss_terms),
                   static_cast<long long>(dataset.num_samples()));
     }
   }

@@ -42,16 +42,18 @@ at::Tensor matrix(const Json& rows) {
 }
 
 // Labels of the files are unshifted: position t learns labels[t + 1].
-Batch batch_of(const Json& micro_batch) {
-  Batch batch;
+TextBatch batch_of(const Json& micro_batch) {
+  TextBatch batch;
   batch.tokens_BT = matrix(micro_batch.at("input_ids"));
   const at::Tensor unshifted = matrix(micro_batch.at("labels"));
   batch.labels_BT = at::full_like(unshifted, kIgnoredLabel);
   const int64_t last = unshifted.size(1) - 1;
   batch.labels_BT.narrow(1, 0, last).copy_(unshifted.narrow(1, 1, last));
-  batch.num_labels = (batch.labels_BT != kIgnoredLabel).sum().item<int64_t>();
-  batch.num_tokens = matrix(micro_batch.at("attention_mask")).sum().item<int64_t>();
   return batch;
+}
+
+int64_t labels_in(const TextBatch& batch) {
+  return (batch.labels_BT != kIgnoredLabel).sum().item<int64_t>();
 }
 
 double cosine(const at::Tensor& a, const at::Tensor& b) {
@@ -83,8 +85,8 @@ class GoldenModel : public testing::TestWithParam<std::string> {
                        .adapters = {{(folder() / adapter).string(), 1}}});
   }
 
-  std::vector<Batch> batches() const {
-    std::vector<Batch> result;
+  std::vector<TextBatch> batches() const {
+    std::vector<TextBatch> result;
     const Json file = read_json(folder() / "batch.json");
     for (const Json& micro_batch : file.at("micro_batches"))
       result.push_back(batch_of(micro_batch));
@@ -97,9 +99,9 @@ class GoldenModel : public testing::TestWithParam<std::string> {
     OpenedModel model = open("adapter_random", dtype, recompute, device);
     TrainableParams& params = model.adapters.front()->params();
     double loss = 0, labels = 0;
-    for (const Batch& batch : batches()) {
+    for (const TextBatch& batch : batches()) {
       loss += model.decoder->forward_backward(batch, {});
-      labels += static_cast<double>(batch.num_labels);
+      labels += static_cast<double>(labels_in(batch));
     }
     const double expected = read_json(folder() / "expected.json").at("loss_" + dtype);
     EXPECT_NEAR(loss / labels, expected, loss_tolerance * expected);
@@ -126,7 +128,10 @@ class GoldenModel : public testing::TestWithParam<std::string> {
     const auto world = make_local_world(1, 10);
     const auto reducer = reducers().at("tree")({*world[0], adapter.params().num_elements()});
     const auto optimizer = optimizers().at("adamw")({adapter.params().flat(), steps});
-    VectorStream stream(batches(), 20);
+    std::vector<Batch> stream_batches;
+    for (const TextBatch& batch : batches())
+      stream_batches.push_back(to_batch(batch, labels_in(batch), batch.tokens_BT.numel()));
+    VectorStream stream(std::move(stream_batches), 20);
     Losses seen;
     Trainer trainer({.world = *world[0],
                      .task = *task,
@@ -154,16 +159,16 @@ TEST_P(GoldenModel, GivesPackedSamplesTheLossAndGradientsTheyHaveApart) {
   OpenedModel model = open("adapter_random", "fp32");
   TrainableParams& params = model.adapters.front()->params();
   constexpr int64_t kLength = 8, kPadding = 3;
-  const Batch given = batches().front();
+  const TextBatch given = batches().front();
   const int64_t count = given.tokens_BT.size(0);
-  Batch apart;
+  TextBatch apart;
   apart.tokens_BT = given.tokens_BT.narrow(1, 0, kLength).contiguous();
   apart.labels_BT = apart.tokens_BT.roll(-1, 1);
   apart.labels_BT.select(1, kLength - 1).fill_(kIgnoredLabel);
   const auto in_a_row = [](const at::Tensor& values, const at::Tensor& padding) {
     return at::cat({values.flatten(), padding}).unsqueeze(0);
   };
-  Batch packed;
+  TextBatch packed;
   packed.tokens_BT = in_a_row(apart.tokens_BT, at::zeros({kPadding}, at::kLong));
   packed.labels_BT = in_a_row(apart.labels_BT, at::full({kPadding}, kIgnoredLabel, at::kLong));
   packed.positions_BT =
@@ -188,9 +193,9 @@ TEST_P(GoldenModel, GivesASampleTheLossItHasAloneWhateverPaddingAndNeighbours) {
   constexpr int64_t kWidth = 24;
   const int64_t count = static_cast<int64_t>(lengths.size());
   ASSERT_GE(tokens.size(0), lengths.front());
-  Batch padded{.tokens_BT = at::zeros({count, kWidth}, at::kLong),
-               .labels_BT = at::full({count, kWidth}, kIgnoredLabel, at::kLong),
-               .lengths = lengths};
+  TextBatch padded{.tokens_BT = at::zeros({count, kWidth}, at::kLong),
+                   .labels_BT = at::full({count, kWidth}, kIgnoredLabel, at::kLong),
+                   .lengths = lengths};
   std::vector<at::Tensor> row_tokens, row_labels, row_positions;
   double alone = 0;
   for (int64_t row = 0; row < count; ++row) {
@@ -206,9 +211,9 @@ TEST_P(GoldenModel, GivesASampleTheLossItHasAloneWhateverPaddingAndNeighbours) {
     alone +=
         model.decoder->loss({.tokens_BT = sample.unsqueeze(0), .labels_BT = labels.unsqueeze(0)});
   }
-  const Batch packed{.tokens_BT = at::cat(row_tokens).unsqueeze(0),
-                     .labels_BT = at::cat(row_labels).unsqueeze(0),
-                     .positions_BT = at::cat(row_positions).unsqueeze(0)};
+  const TextBatch packed{.tokens_BT = at::cat(row_tokens).unsqueeze(0),
+                         .labels_BT = at::cat(row_labels).unsqueeze(0),
+                         .positions_BT = at::cat(row_positions).unsqueeze(0)};
   EXPECT_NEAR(model.decoder->loss(padded), alone, 1e-6 * alone);
   EXPECT_NEAR(model.decoder->forward_backward(padded, {}), alone, 1e-6 * alone);
   EXPECT_NEAR(model.decoder->loss(packed), alone, 1e-6 * alone);

@@ -31,10 +31,9 @@ std::vector<Batch> batches_of_uneven_lengths(int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t length = 6 + i % 3;
     const at::Tensor tokens = at::arange(length + 1, at::kLong).mul(7).add(3 + 5 * i).remainder(90);
-    batches.push_back({.tokens_BT = tokens.narrow(0, 0, length).view({1, length}),
-                       .labels_BT = tokens.narrow(0, 1, length).clone().view({1, length}),
-                       .num_labels = length,
-                       .num_tokens = length});
+    batches.push_back(to_batch({.tokens_BT = tokens.narrow(0, 0, length).view({1, length}),
+                                .labels_BT = tokens.narrow(0, 1, length).clone().view({1, length})},
+                               /*loss_terms=*/length, /*cost=*/length));
   }
   return batches;
 }

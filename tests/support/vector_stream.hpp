@@ -20,8 +20,8 @@ class VectorStream final : public BatchStream {
   StepPlan plan(int64_t step) const override {
     StepPlan plan{.step = step, .epoch = static_cast<double>(step)};
     for (size_t i = 0; i < batches_.size(); ++i) {
-      plan.num_labels += batches_[i].num_labels;
-      plan.num_tokens += batches_[i].num_tokens;
+      plan.loss_terms += batches_[i].loss_terms;
+      plan.cost += batches_[i].cost;
       plan.num_samples += 1;
       plan.slots.push_back(
           {.index = static_cast<int64_t>(i), .samples = {static_cast<int64_t>(i)}});

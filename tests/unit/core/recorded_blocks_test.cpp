@@ -82,7 +82,7 @@ class SmallModel {
   TrainableParams& params() { return adapter->params(); }
 
   /// Loss and gradient of one micro-batch; then the parameters move on.
-  std::pair<double, at::Tensor> step(const Batch& batch, const PassContext& pass) {
+  std::pair<double, at::Tensor> step(const TextBatch& batch, const PassContext& pass) {
     const double loss = decoder.forward_backward(batch, pass);
     at::Tensor gradient = params().take_gradient();
     params().flat().sub_(gradient * 0.01);
@@ -110,19 +110,19 @@ class SmallModel {
   std::unique_ptr<Adapter> adapter;
 };
 
-Batch batch_of_shape(int64_t rows, int64_t tokens, int64_t seed) {
+TextBatch batch_of_shape(int64_t rows, int64_t tokens, int64_t seed) {
   const at::Tensor ids =
       at::arange(rows * (tokens + 1), at::kLong).mul(7 + seed).add(3 * seed).remainder(90);
   const at::Tensor row = ids.view({rows, tokens + 1});
-  Batch batch{.tokens_BT = row.narrow(1, 0, tokens).clone(),
-              .labels_BT = row.narrow(1, 1, tokens).clone()};
+  TextBatch batch{.tokens_BT = row.narrow(1, 0, tokens).clone(),
+                  .labels_BT = row.narrow(1, 1, tokens).clone()};
   batch.labels_BT.narrow(1, 0, 1 + seed % 3).fill_(kIgnoredLabel);  // another number of labels
   return batch;
 }
 
 /// One row of samples that end at `ends`.
-Batch packed_batch(std::vector<int64_t> ends, int64_t seed) {
-  Batch batch = batch_of_shape(1, ends.back(), seed);
+TextBatch packed_batch(std::vector<int64_t> ends, int64_t seed) {
+  TextBatch batch = batch_of_shape(1, ends.back(), seed);
   std::vector<at::Tensor> positions;
   int64_t begin = 0;
   for (const int64_t end : ends) {
@@ -135,7 +135,7 @@ Batch packed_batch(std::vector<int64_t> ends, int64_t seed) {
 
 /// Three shapes in turns, each often enough to be rehearsed, recorded and replayed; longer than the
 /// 16 tokens from which on the rotation of llama_dynamic follows the length.
-std::vector<Batch> mixed_batches() {
+std::vector<TextBatch> mixed_batches() {
   return {batch_of_shape(2, 8, 1),     batch_of_shape(1, 20, 2), packed_batch({5, 20}, 3),
           batch_of_shape(2, 8, 4),     packed_batch({2, 20}, 5), batch_of_shape(2, 8, 6),
           batch_of_shape(1, 20, 7),    packed_batch({9, 20}, 8), batch_of_shape(1, 20, 9),
@@ -156,7 +156,7 @@ void expect_the_bits_of_the_plain_path(const PassSetting& setting,
                                        std::shared_ptr<ops::cuda::GraphRecorder> recorder) {
   SmallModel plain(setting), recorded(setting);
   recorded.decoder.record_blocks(std::move(recorder));
-  const std::vector<Batch> batches = mixed_batches();
+  const std::vector<TextBatch> batches = mixed_batches();
   for (size_t i = 0; i < batches.size(); ++i) {
     const PassContext pass = pass_number(static_cast<int64_t>(i));
     const auto [wanted_loss, wanted] = plain.step(batches[i], pass);
@@ -192,7 +192,7 @@ TEST_P(RecordedBlocks, DrawAnotherMaskInEachStepAndSlot) {
   setting.dropout = 0.5;
   SmallModel model(setting);
   model.decoder.record_blocks(std::make_shared<HostRecorder>());
-  const Batch batch = batch_of_shape(2, 8, 1);
+  const TextBatch batch = batch_of_shape(2, 8, 1);
   std::vector<double> losses;
   for (const auto& [step, slot] :
        std::vector<std::pair<uint32_t, uint32_t>>{{1, 0}, {1, 0}, {1, 0}, {2, 0}, {1, 1}, {1, 0}})
@@ -223,7 +223,7 @@ TEST(Recording, RehearsesThenRecordsThenReplaysInTheOrderOfAPass) {
   ASSERT_EQ(model.decoder.spec().num_layers, 2);
   const auto recorder = std::make_shared<HostRecorder>();
   model.decoder.record_blocks(recorder);
-  const auto events_of = [&](const Batch& batch) {
+  const auto events_of = [&](const TextBatch& batch) {
     recorder->events.clear();
     model.step(batch, pass_number(1));
     return recorder->events;

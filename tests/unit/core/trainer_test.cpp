@@ -17,21 +17,21 @@
 namespace lora_dist {
 namespace {
 
-// Two parameters w; a batch with value x (its first token) has loss x * (w0 + 2 w1) per label.
+// Two parameters w; a batch with value x has loss x * (w0 + 2 w1) per label.
 class LinearTask final : public Task {
  public:
   explicit LinearTask(TrainableParams& params) : params_(params) {}
   double forward_backward(const Batch& batch, const PassContext& pass,
                           const GradientProgress&) override {
     slots_seen.push_back(pass.slot);
-    const double x = value(batch) * static_cast<double>(batch.num_labels);
+    const double x = value(batch) * static_cast<double>(batch.loss_terms);
     params_.gradient().add_(at::tensor({x, 2 * x}).to(at::kFloat));
     return loss(batch);
   }
   double loss(const Batch& batch) override {
     const at::Tensor w = params_.flat();
     return poisoned ? std::numeric_limits<double>::quiet_NaN()
-                    : value(batch) * static_cast<double>(batch.num_labels) *
+                    : value(batch) * static_cast<double>(batch.loss_terms) *
                           (w[0] + 2 * w[1]).item<double>();
   }
   bool poisoned = false;
@@ -39,7 +39,7 @@ class LinearTask final : public Task {
 
  private:
   static double value(const Batch& batch) {
-    return static_cast<double>(batch.tokens_BT.flatten()[0].item<int64_t>());
+    return static_cast<double>(batch.columns.at("value")[0].item<int64_t>());
   }
   TrainableParams& params_;
 };
@@ -89,10 +89,8 @@ class Recorder final : public RunObserver {
 };
 
 Batch batch_of(int64_t value, int64_t num_labels) {
-  return {.tokens_BT = at::full({1, 4}, value, at::kLong),
-          .labels_BT = at::zeros({1, 4}, at::kLong),
-          .num_labels = num_labels,
-          .num_tokens = 4};
+  return {
+      .columns = {{"value", at::full({1}, value, at::kLong)}}, .loss_terms = num_labels, .cost = 4};
 }
 
 Schedule constant_rate(double rate) {

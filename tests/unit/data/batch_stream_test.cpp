@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 
@@ -5,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "data/dataset.hpp"
 #include "data/permutation.hpp"
 
@@ -56,10 +58,10 @@ std::vector<int64_t> samples_of(const StepPlan& plan) {
 }
 
 bool equal(const Batch& a, const Batch& b) {
-  if (a.positions_BT.defined() != b.positions_BT.defined()) return false;
-  if (a.positions_BT.defined() && !at::equal(a.positions_BT, b.positions_BT)) return false;
-  return at::equal(a.tokens_BT, b.tokens_BT) && at::equal(a.labels_BT, b.labels_BT) &&
-         a.num_labels == b.num_labels && a.num_tokens == b.num_tokens;
+  return a.loss_terms == b.loss_terms && a.cost == b.cost &&
+         std::ranges::equal(a.columns, b.columns, [](const auto& x, const auto& y) {
+           return x.first == y.first && at::equal(x.second, y.second);
+         });
 }
 
 TEST(BatchStream, KeepsTheLastShortBatchOfAnEpoch) {
@@ -118,7 +120,7 @@ TEST(BatchStream, PlansTheSameOnEveryRankOfEveryWorld) {
           dataset, {.batch_size = 3, .slots_per_step = 8, .rank = rank, .world_size = world_size});
       for (int64_t step = alone->num_steps(); step >= 1; --step) {
         EXPECT_EQ(samples_of(stream->plan(step)), samples_of(alone->plan(step)));
-        EXPECT_EQ(stream->plan(step).num_labels, alone->plan(step).num_labels);
+        EXPECT_EQ(stream->plan(step).loss_terms, alone->plan(step).loss_terms);
       }
     }
   }
@@ -154,7 +156,8 @@ TEST(BatchStream, ShiftsLabelsAndPadsToAMultipleOfEight) {
       make_batch_stream(dataset, {.samples = {2, 7}, .batch_size = 2, .shuffle = false});
   const StepPlan plan = stream->plan(1);
   EXPECT_EQ(plan.slots[0].padded_length, 16);  // samples of 4 and 9 tokens
-  const Batch batch = stream->read(plan, plan.slots[0]);
+  const Batch read = stream->read(plan, plan.slots[0]);
+  const TextBatch batch = text_batch_of(read);
   const at::Tensor tokens = at::tensor({2, 3, 4, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, at::kLong);
   const at::Tensor labels = at::full({16}, -100, at::kLong);
   labels[0] = 3;
@@ -162,7 +165,7 @@ TEST(BatchStream, ShiftsLabelsAndPadsToAMultipleOfEight) {
   EXPECT_TRUE(at::equal(batch.tokens_BT[0], tokens)) << batch.tokens_BT;
   EXPECT_TRUE(at::equal(batch.labels_BT[0], labels)) << batch.labels_BT;
   EXPECT_EQ(batch.num_tokens, 13);
-  EXPECT_EQ(batch.num_labels, 2 + 4);
+  EXPECT_EQ(batch.loss_terms, 2 + 4);
 }
 
 TEST(BatchStream, StopsPaddingAtTheLongestSequenceAllowed) {
@@ -192,15 +195,15 @@ TEST(BatchStream, PlansExactlyTheLabelsThatTheBatchesHold) {
       int64_t labels = 0, counted = 0, tokens = 0, samples = 0;
       for (const Slot& slot : plan.slots) {
         const Batch batch = stream->read(plan, slot);
-        labels += batch.num_labels;
-        counted += batch.labels_BT.ne(kIgnoredLabel).sum().item<int64_t>();
-        tokens += batch.num_tokens;
+        labels += batch.loss_terms;
+        counted += text_batch_of(batch).labels_BT.ne(kIgnoredLabel).sum().item<int64_t>();
+        tokens += batch.cost;
         samples += static_cast<int64_t>(slot.samples.size());
-        EXPECT_EQ(batch.tokens_BT.size(0), slot.num_rows());
+        EXPECT_EQ(text_batch_of(batch).tokens_BT.size(0), slot.num_rows());
       }
-      EXPECT_EQ(labels, plan.num_labels);
-      EXPECT_EQ(counted, plan.num_labels);
-      EXPECT_EQ(tokens, plan.num_tokens);
+      EXPECT_EQ(labels, plan.loss_terms);
+      EXPECT_EQ(counted, plan.loss_terms);
+      EXPECT_EQ(tokens, plan.cost);
       EXPECT_EQ(samples, plan.num_samples);
     }
   }
@@ -217,8 +220,8 @@ TEST(BatchStream, PacksSamplesIntoRowsThatRestartTheirPositions) {
   EXPECT_EQ(stream->num_rows(), 2);  // samples of 4 and 5 tokens, and one of 9
   const StepPlan plan = stream->plan(1);
   EXPECT_EQ(plan.num_samples, 2);
-  EXPECT_EQ(plan.num_tokens, 9);
-  const Batch batch = stream->read(plan, plan.slots[0]);
+  EXPECT_EQ(plan.cost, 9);
+  const TextBatch batch = text_batch_of(stream->read(plan, plan.slots[0]));
   const int64_t ignored = kIgnoredLabel;
   EXPECT_TRUE(
       at::equal(batch.tokens_BT[0], at::tensor({2, 3, 4, 5, 3, 4, 5, 6, 7, 0, 0, 0}, at::kLong)));
@@ -281,7 +284,7 @@ TEST(BatchStream, ReadsASlotOfAnotherRankWithoutLosingItsPlace) {
       dataset, {.batch_size = 2, .slots_per_step = 4, .rank = 1, .world_size = 2});
   const StepPlan plan = stream->plan(1);
   for (const Slot& slot : plan.slots) {
-    const Batch batch = stream->read(plan, slot);
+    const TextBatch batch = text_batch_of(stream->read(plan, slot));
     EXPECT_EQ(batch.tokens_BT[0][0].item<int64_t>(), slot.samples[0]);
   }
 }
@@ -295,7 +298,7 @@ TEST(BatchStream, ThrowsWhatReadingThrewAtTheSlotConcernedAndReadsOn) {
     if (step == 3)
       EXPECT_THROW(stream->read(plan, plan.slots[0]), DataError);
     else
-      EXPECT_EQ(stream->read(plan, plan.slots[0]).num_tokens, plan.num_tokens);
+      EXPECT_EQ(stream->read(plan, plan.slots[0]).cost, plan.cost);
   }
 }
 

@@ -55,10 +55,9 @@ std::vector<Batch> batches(int64_t count) {
   std::vector<Batch> result;
   for (int64_t i = 0; i < count; ++i) {
     const at::Tensor tokens = at::arange(i, i + 17, at::kLong).remainder(2000);
-    result.push_back({.tokens_BT = tokens.narrow(0, 0, 16).view({1, 16}),
-                      .labels_BT = tokens.narrow(0, 1, 16).clone().view({1, 16}),
-                      .num_labels = 16,
-                      .num_tokens = 16});
+    result.push_back(to_batch({.tokens_BT = tokens.narrow(0, 0, 16).view({1, 16}),
+                               .labels_BT = tokens.narrow(0, 1, 16).clone().view({1, 16})},
+                              /*loss_terms=*/16, /*cost=*/16));
   }
   return result;
 }

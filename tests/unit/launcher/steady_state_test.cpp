@@ -43,8 +43,8 @@ TEST(SteadyState, AsksTheSystemForNoMemory) {
       reducers().at("tree")({.world = world, .num_elements = adapter->params().num_elements()});
   const auto task = make_text_generation_task(decoder);
   const at::Tensor tokens = at::arange(4 * 128, at::kLong).view({4, 128});
-  const Batch batch{
-      .tokens_BT = tokens, .labels_BT = tokens + 1, .num_labels = 512, .num_tokens = 512};
+  const Batch batch = to_batch({.tokens_BT = tokens, .labels_BT = tokens + 1},
+                               /*loss_terms=*/512, /*cost=*/512);
   VectorStream stream({batch, batch}, /*num_steps=*/8);
   PageFaults faults;
   Trainer trainer({.world = world,
