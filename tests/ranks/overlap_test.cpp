@@ -128,7 +128,7 @@ TEST(SumBesideBackward, TellsWhatIsFinalWithAndWithoutASlotAlike) {
   const auto told = [&](const Setting& setting) {
     Wired rank(*world[0], setting);
     std::vector<int64_t> with_slot, without;
-    rank.decoder->forward_backward(batches_of_uneven_lengths(1)[0], {},
+    rank.decoder->forward_backward(text_batch_of(batches_of_uneven_lengths(1)[0]), {},
                                    [&](int64_t first) { with_slot.push_back(first); });
     rank.decoder->accompany(/*with_gradients=*/true,
                             [&](int64_t first) { without.push_back(first); });

@@ -164,8 +164,9 @@ TEST(BatchStream, ShiftsLabelsAndPadsToAMultipleOfEight) {
   labels[2] = 5;
   EXPECT_TRUE(at::equal(batch.tokens_BT[0], tokens)) << batch.tokens_BT;
   EXPECT_TRUE(at::equal(batch.labels_BT[0], labels)) << batch.labels_BT;
-  EXPECT_EQ(batch.num_tokens, 13);
-  EXPECT_EQ(batch.loss_terms, 2 + 4);
+  EXPECT_THAT(batch.lengths, ElementsAre(4, 9));
+  EXPECT_EQ(read.cost, 13);
+  EXPECT_EQ(read.loss_terms, 2 + 4);
 }
 
 TEST(BatchStream, StopsPaddingAtTheLongestSequenceAllowed) {
