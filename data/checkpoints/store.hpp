@@ -22,6 +22,10 @@ struct StoreOptions {
   std::string config_yaml;       // config.resolved.yaml of each checkpoint
   AdapterDescription description;
   nlohmann::ordered_json fingerprints;  // base, tokenizer, data set, config: kept in the manifest
+  /// The base model's tokenizer files are copied from here into each checkpoint, so that PEFT and
+  /// others open it alone; empty: none. The manifest does not list them: a run goes on without.
+  std::string tokenizer_dir;
+  bool with_chat_template = true;
   bool keep_best = false;  // never rotate away what the trainer's state calls best_model_checkpoint
   RunIdentity run;         // only checkpoints of this run are rotated or replaced
   /// Throws where the folder has become another run's: asked before a checkpoint is begun, and

@@ -5,6 +5,7 @@
 #include "core/log.hpp"
 #include "data/checkpoints/manifest.hpp"
 #include "data/exports/adapter_config.hpp"
+#include "data/exports/tokenizer_files.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
 #include "data/weights/safetensors.hpp"
@@ -70,6 +71,8 @@ std::string write_temporary(const StoreOptions& options, const TrainingState& st
                     sorted_json_text(state.trainer.is_null() ? nlohmann::ordered_json::object()
                                                              : state.trainer));
     writer.add_text(kResolvedConfigFile, options.config_yaml);
+    if (!options.tokenizer_dir.empty())
+      copy_tokenizer_files(options.tokenizer_dir, folder, options.with_chat_template);
     writer.finish(options.fingerprints, options.run);
   } catch (const Error&) {
     // On a full disk the half-written files would keep the next attempt from fitting.

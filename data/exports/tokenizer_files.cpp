@@ -3,7 +3,9 @@
 #include <filesystem>
 #include <iterator>
 #include <string_view>
+#include <system_error>
 
+#include "core/log.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
 
@@ -60,7 +62,12 @@ std::vector<std::string> tokenizer_file_names() {
 void copy_tokenizer_files(const std::string& base_dir, const std::string& folder,
                           bool with_chat_template) {
   const fs::path base(base_dir), target(folder);
-  if (fs::equivalent(base, target)) return;
+  std::error_code error;
+  if (!fs::is_directory(base, error)) {
+    log_warning(base_dir + ": no longer there; the tokenizer files are not copied from it");
+    return;
+  }
+  if (fs::equivalent(base, target, error)) return;
   for (const char* name : kTokenizerFiles)
     copy_or_remove(base / name, target / name, /*is_wanted=*/true);
   for (const char* name : kChatFiles)

@@ -9,8 +9,8 @@ namespace lora_dist {
 /// Copies the tokenizer files of the base folder byte for byte, so that AutoTokenizer opens
 /// `folder`. Without `with_chat_template` what the base says about chats stays behind: its own
 /// files, and the member of tokenizer_config.json. A file of these names that the base lacks is
-/// removed, for two bases must not mix. Errors  StorageError; ModelError: a tokenizer_config.json
-/// that is no JSON.
+/// removed, for two bases must not mix. A base that is gone is a warning. Errors  StorageError;
+/// ModelError: a tokenizer_config.json that is no JSON.
 void copy_tokenizer_files(const std::string& base_dir, const std::string& folder,
                           bool with_chat_template);
 

@@ -55,6 +55,8 @@ RunFolder::RunFolder(const Config& config, RunFacts facts)
                                         .config_yaml = yaml,
                                         .description = facts_.description,
                                         .fingerprints = facts_.fingerprints,
+                                        .tokenizer_dir = tokenizer_dir(),
+                                        .with_chat_template = facts_.layout.is_of_base,
                                         .keep_best = config.state.load_best_model_at_end,
                                         .run = facts_.run,
                                         .require_lease = facts_.require_lease});
@@ -73,6 +75,11 @@ RunFolder::RunFolder(const Config& config, RunFacts facts)
   long_run_notice_ = make_long_run_notice(facts_.on_cpu, config.steps.epochs);
 }
 
+/// Where data were tokenised already the base may have none.
+std::string RunFolder::tokenizer_dir() const {
+  return facts_.template_name.empty() ? "" : facts_.base_dir;
+}
+
 std::vector<RunObserver*> RunFolder::observers() {
   return {trainer_log_.get(), metrics_.get(), tensorboard_.get(), progress_.get(),
           long_run_notice_.get()};
@@ -83,8 +90,8 @@ void RunFolder::finish(const TrainingResult& result, const NamedTensors& adapter
   facts_.require_lease();
   write_llm_exports(config_.state.output_dir, facts_.description, adapter,
                     config_.state.save_dtype);
-  if (!facts_.template_name.empty())
-    copy_tokenizer_files(facts_.base_dir, config_.state.output_dir, facts_.layout.is_of_base);
+  if (const std::string dir = tokenizer_dir(); !dir.empty())
+    copy_tokenizer_files(dir, config_.state.output_dir, facts_.layout.is_of_base);
   const nlohmann::ordered_json state = trainer_log_->state();
   write_file_atomically(in_folder(config_, "trainer_state.json"), sorted_json_text(state));
   write_file_atomically(in_folder(config_, "train_results.json"),

@@ -49,6 +49,7 @@ class RunFolder {
               double seconds_to_first_step);
 
  private:
+  std::string tokenizer_dir() const;
   void write_card(const TrainingResult& result, const nlohmann::ordered_json& trainer_state) const;
   void write_run_json(const TrainingResult& result, const nlohmann::ordered_json& trainer_state,
                       const NamedTensors& adapter, double seconds_to_first_step) const;

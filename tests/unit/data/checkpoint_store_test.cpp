@@ -111,6 +111,32 @@ TEST(CheckpointStore, HoldsTheFilesOfTheContractAndLoadsAsAnAdapter) {
   EXPECT_EQ(read_file(folder.file("checkpoint-7/config.resolved.yaml")), "lora_rank: 2\n");
 }
 
+TEST(CheckpointStore, EachHoldsTheTokenizerOfTheBaseAndGoesOnWithoutIt) {
+  const TempFolder folder, base;
+  base.write("tokenizer.json", "{}");
+  base.write("tokenizer_config.json", R"({"eos_token": "</s>"})");
+  base.write("chat_template.jinja", "{{ messages }}");
+  base.write("model.safetensors", "weights");
+  StoreOptions options = options_for(folder, /*save_total_limit=*/1);
+  options.tokenizer_dir = base.path();
+  save(options, {1, 2});
+  EXPECT_EQ(names_in(folder), std::vector<std::string>{"checkpoint-2"});
+  const fs::path saved = folder.file("checkpoint-2");
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
+    EXPECT_EQ(read_file((saved / name).string()), read_file(base.file(name))) << name;
+  EXPECT_FALSE(fs::exists(saved / "model.safetensors"));
+  EXPECT_TRUE(same(load_checkpoint(saved.string()).state, state_of(2)));
+  fs::remove(saved / "tokenizer.json");
+  EXPECT_TRUE(same(load_checkpoint(saved.string()).state, state_of(2)));
+  options.with_chat_template = false;
+  save(options, {3});
+  EXPECT_FALSE(fs::exists(fs::path(folder.file("checkpoint-3")) / "chat_template.jinja"));
+  fs::remove_all(base.path());
+  save(options, {4});
+  EXPECT_TRUE(same(load_checkpoint(folder.file("checkpoint-4")).state, state_of(4)))
+      << "a base that is gone keeps no run from saving";
+}
+
 TEST(CheckpointStore, TheOldestGoBeyondTheLimit) {
   const TempFolder folder;
   save(options_for(folder, 2), {5, 10, 100});
