@@ -38,6 +38,10 @@ class Lexer {
     while (pos_ < source_.size()) {
       read_text();
       if (pos_ >= source_.size()) break;
+      if (const size_t end = named_tag(pos_, "raw"); end > 0) {
+        read_raw(end);
+        continue;
+      }
       const char opener = source_[pos_ + 1];
       pos_ += 2;
       if (pos_ < source_.size() && (source_[pos_] == '-' || source_[pos_] == '+')) ++pos_;
@@ -55,6 +59,11 @@ class Lexer {
   void read_text() {
     size_t end = pos_;
     while (end < source_.size() && !is_opener(end)) ++end;
+    add_text(end);
+  }
+
+  /// The text up to a tag at `end`, without the white space that the tag takes away.
+  void add_text(size_t end) {
     std::string text = source_.substr(pos_, end - pos_);
     if (end < source_.size()) {
       const char marker = end + 2 < source_.size() ? source_[end + 2] : ' ';
@@ -70,6 +79,33 @@ class Lexer {
     }
     if (!text.empty()) add(Token::Kind::kText, text);
     advance(end);
+  }
+
+  /// Where the tag `{% name %}` at `pos` ends; 0 where there is another one.
+  size_t named_tag(size_t pos, std::string_view name) const {
+    const std::string_view source(source_);
+    if (!source.substr(pos).starts_with("{%")) return 0;
+    pos += 2;
+    if (source.substr(pos).starts_with('-') || source.substr(pos).starts_with('+')) ++pos;
+    pos += leading_space(source.substr(pos));
+    if (!source.substr(pos).starts_with(name)) return 0;
+    pos += name.size();
+    pos += leading_space(source.substr(pos));
+    if (source.substr(pos).starts_with('-') || source.substr(pos).starts_with('+')) ++pos;
+    return source.substr(pos).starts_with("%}") ? pos + 2 : 0;
+  }
+
+  /// {% raw %}: text up to {% endraw %}, tags and all.
+  void read_raw(size_t begin) {
+    advance(begin);
+    pass_space_behind(source_[begin - 3], /*trims_newline=*/false);
+    size_t end = pos_, behind = 0;
+    for (; end < source_.size() && behind == 0; end += behind == 0)
+      behind = named_tag(end, "endraw");
+    if (behind == 0) fault(fmt::format("line {}: a raw block without end", line_));
+    add_text(end);
+    advance(behind);
+    pass_space_behind(source_[behind - 3], /*trims_newline=*/true);
   }
 
   bool is_opener(size_t pos) const {

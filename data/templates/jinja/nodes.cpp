@@ -316,6 +316,13 @@ Flow SetBlock::run(Scope& scope) const {
   return Flow::kNormal;
 }
 
+Value Written::eval(Scope& scope) const {
+  scope.push();
+  std::string text = scope.captured([&] { jinja::run(body, scope); });
+  scope.pop();
+  return text;
+}
+
 Flow DefineMacro::run(Scope& scope) const {
   scope.define(macro.name(), &macro);
   return Flow::kNormal;

@@ -139,6 +139,12 @@ struct SetBlock final : Statement {
   Block body;
 };
 
+/// What a block writes, as a value: of {% filter %} and of a filtered {% set %}.
+struct Written final : Expression {
+  Value eval(Scope& scope) const override;
+  Block body;
+};
+
 struct DefineMacro final : Statement {
   explicit DefineMacro(Macro defined) : macro(std::move(defined)) {}
   Flow run(Scope& scope) const override;

@@ -112,6 +112,7 @@ class Parser {
       expect_end("endgeneration");
       return group;
     }
+    if (word == "filter") return read_filter();
     stop_unknown(fmt::format("the statement '{}'", word));
   }
 
@@ -180,11 +181,29 @@ class Parser {
       expect_end("endset");
       return block;
     }
-    if (at_operator("|")) stop_unknown("a filtered set block");
+    if (at_operator("|") && result->targets.size() == 1 && result->member.empty()) {
+      auto written = std::make_unique<Written>();
+      Block& body = written->body;
+      result->value = read_filters(std::move(written));
+      end_tag();
+      body = read_block({"endset"});
+      expect_end("endset");
+      return result;
+    }
     expect_operator("=");
     result->value = read_tuple();
     end_tag();
     return result;
+  }
+
+  StatementPtr read_filter() {
+    auto written = std::make_unique<Written>();
+    Block& body = written->body;
+    ExpressionPtr filtered = read_filters(read_filter_of(std::move(written)));
+    end_tag();
+    body = read_block({"endfilter"});
+    expect_end("endfilter");
+    return std::make_unique<Output>(std::move(filtered));
   }
 
   StatementPtr read_macro() {
@@ -429,14 +448,18 @@ class Parser {
     return arguments;
   }
 
+  ExpressionPtr read_filter_of(ExpressionPtr value) {
+    auto filtered = std::make_unique<Filtered>();
+    filtered->value = std::move(value);
+    filtered->name = expect_name();
+    if (at_operator("(")) filtered->arguments = read_arguments();
+    return filtered;
+  }
+
   ExpressionPtr read_filters(ExpressionPtr value) {
     while (true) {
       if (take_operator("|")) {
-        auto filtered = std::make_unique<Filtered>();
-        filtered->value = std::move(value);
-        filtered->name = expect_name();
-        if (at_operator("(")) filtered->arguments = read_arguments();
-        value = std::move(filtered);
+        value = read_filter_of(std::move(value));
       } else if (take_word("is")) {
         value = read_test(std::move(value));
       } else if (at_operator("(")) {

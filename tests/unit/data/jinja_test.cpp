@@ -74,6 +74,13 @@ TEST(Jinja, GivesTheTextThatJinjaGives) {
       {"{% for i in range(5) %}{% if i == 1 %}{% continue %}{% endif %}"
        "{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
        "02"},
+      {"a\n  {% raw %}\n {{ x }} {% if %}\n  {% endraw %}\nb", "a\n\n {{ x }} {% if %}\nb"},
+      {"a {%- raw -%}  {{ y }}  {%- endraw -%}  b", "a{{ y }}b"},
+      {"{%raw%}{# c #}{%endraw%}\n\ny{% raw %}{% endraw %}", "{# c #}\ny"},
+      {"{% filter trim %}  a {{ n }}  {% endfilter %}|", "a 7|"},
+      {"{% filter upper | replace('A','b') %}\n xa{% set n = 3 %}{{ n }}\n{% endfilter %}{{ n }}",
+       " Xb3\n7"},
+      {"{% set x | trim | upper %}  q {{ n }} {% endset %}[{{ x }}]", "[Q 7]"},
       {"{% if strftime_now is defined %}{{ strftime_now('%Y') }}{% else %}old{% endif %}", "old"},
       {"{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"},
   };
@@ -89,6 +96,8 @@ TEST(Jinja, WhatItDoesNotKnowIsNamedWithItsLine) {
 TEST(Jinja, ABrokenTemplateEndsInAMessage) {
   EXPECT_THAT(failure("{% if n %}x"), HasSubstr("no endif"));
   EXPECT_THAT(failure("{{ n"), HasSubstr("a tag without end"));
+  EXPECT_THAT(failure("{% raw %}{{ n }}"), HasSubstr("a raw block without end"));
+  EXPECT_THAT(failure("{% filter upper %}n"), HasSubstr("no endfilter"));
   EXPECT_THAT(failure("{{ missing.role }}"), HasSubstr("'missing', which is not defined"));
   EXPECT_THAT(failure("{{ raise_exception('roles must alternate') }}"), "roles must alternate");
   EXPECT_THAT(failure("{{ " + std::string(5000, '(') + "n" + std::string(5000, ')') + " }}"),
