@@ -120,7 +120,8 @@ void PartBuilder::warn_of_skipped(const std::string& reason) {
 void PartBuilder::add_record(const Record& record, PartContent& content, PartAttributes& counts,
                              BuiltPart& built) const {
   const EncodedRecord encoded = encoder_.encode(record);
-  for (const std::string& note : record.notes) built.notes.add(note, record.where);
+  for (const auto& notes : {record.notes, encoded.notes})
+    for (const std::string& note : notes) built.notes.add(note, record.where);
   counts.num_cut += encoded.cut;
   for (const Tokens& sample : encoded.samples) {
     if (count_labels(sample.loss_mask) > 0) {

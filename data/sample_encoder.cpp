@@ -22,9 +22,9 @@ SampleEncoder::SampleEncoder(const PrepareRequest& request, const Tokenizer* tok
       prompt_template_(prompt_template) {}
 
 EncodedRecord SampleEncoder::encode(const Record& record) const {
-  Tokens tokens = tokens_of(record);
-  require_known_ids(tokens, record.where);
   EncodedRecord encoded;
+  Tokens tokens = tokens_of(record, encoded.notes);
+  require_known_ids(tokens, record.where);
   encoded.full_length = static_cast<int64_t>(tokens.ids.size());
   encoded.cut = encoded.full_length > max_seq_length_ && !record.is_document;
   if (encoded.full_length <= max_seq_length_) {
@@ -41,13 +41,14 @@ EncodedRecord SampleEncoder::encode(const Record& record) const {
   return encoded;
 }
 
-Tokens SampleEncoder::tokens_of(const Record& record) const {
+Tokens SampleEncoder::tokens_of(const Record& record, std::vector<std::string>& notes) const {
   const bool is_text = !record.messages.empty() || !record.text.empty();
   LD_CHECK(!is_text || (tokenizer_ != nullptr && prompt_template_ != nullptr),
            "text needs a tokenizer and a template");
   if (!record.messages.empty()) {
     try {
-      return prompt_template_->encode_training(record.messages, *tokenizer_, train_on_prompt_);
+      return prompt_template_->encode_record({record.messages, record.tools, record.documents},
+                                             *tokenizer_, train_on_prompt_, notes);
     } catch (const DataError& error) {  // a template knows turns, not where they come from
       throw DataError({.where = record.where, .found = error.what(), .expected = {}, .fix = {}});
     }

@@ -16,6 +16,7 @@ struct EncodedRecord {
   std::vector<Tokens> samples;  // one; of a document as many as it needs
   int64_t full_length = 0;      // tokens before cutting
   bool cut = false;
+  std::vector<std::string> notes;  // as Record::notes: what the template leaves out
 };
 
 /// Labels of a sample once shifted: the first token is never predicted.
@@ -33,7 +34,7 @@ class SampleEncoder {
   EncodedRecord encode(const Record& record) const;
 
  private:
-  Tokens tokens_of(const Record& record) const;
+  Tokens tokens_of(const Record& record, std::vector<std::string>& notes) const;
   void require_known_ids(const Tokens& tokens, const std::string& where) const;
 
   int64_t max_seq_length_, vocab_size_;

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "data/json.hpp"
 #include "data/printable.hpp"
+#include "data/sources/openings.hpp"
 #include "data/sources/roles.hpp"
 #include "data/sources/source_format.hpp"
 
@@ -23,10 +25,13 @@ bool is_conversation(const nlohmann::json& fields) {
 
 std::string role_of(const RawRecord& raw, const std::string& name) {
   if (const std::optional<std::string> role = standard_role(name)) return *role;
+  const std::string lower = lower_case(name);
+  if (lower == "tool" || lower == "observation") return "tool";
+  if (lower == "function_call") return "assistant";
   throw DataError({.where = raw.where,
                    .found = fmt::format("role '{}'", printable(name)),
-                   .expected = "system, user or assistant",
-                   .fix = "turns of tools are not supported"});
+                   .expected = "system, user, assistant or tool",
+                   .fix = {}});
 }
 
 /// A string, or OpenAI's list of {"type": "text", "text": ...} parts.
@@ -64,12 +69,9 @@ bool is_learnt(const RawRecord& raw, const nlohmann::json& turn, Record& record)
 }
 
 void note_keys_of_turn(const nlohmann::json& turn, const Message& message, Record& record) {
-  for (const std::string_view name : {"reasoning_content", "reasoning", "thinking"})
-    if (const auto* value = find_field(turn, {name}); value != nullptr && is_filled(*value))
-      record.notes.push_back(
-          fmt::format("'{}' of a turn is left out: the answer is learnt without it", name));
-  for (const std::string_view name : {"train_detail", "training_detail", "loss_scale", "mask"})
-    if (has_field(turn, {name}))
+  for (const std::string_view name :
+       {"train_detail", "training_detail", "loss_scale", "mask", "ignore", "prefix"})
+    if (const auto* value = find_field(turn, {name}); value != nullptr && *value != false)
       record.notes.push_back(
           fmt::format("'{}' of a turn is not obeyed: a turn is learnt as a whole", name));
   if (message.role == "assistant") return;
@@ -79,27 +81,77 @@ void note_keys_of_turn(const nlohmann::json& turn, const Message& message, Recor
           "'{}' of a turn that is no answer is not obeyed: answers alone are learnt", name));
 }
 
-void refuse_calls(const RawRecord& raw, const nlohmann::json& turn) {
-  for (const std::string_view name : {"tool_calls", "function_call"})
-    if (const auto* value = find_field(turn, {name}); value != nullptr && is_filled(*value))
-      throw DataError({.where = raw.where,
-                       .found = fmt::format("a turn with '{}'", name),
-                       .expected = "answers of text alone",
-                       .fix = "calls of tools are not supported; take such conversations out"});
+/// What OpenAI wrote before 'tool_calls'; no chat template knows it.
+void refuse_old_call(const RawRecord& raw, const nlohmann::json& turn) {
+  if (const auto* value = find_field(turn, {"function_call"});
+      value != nullptr && is_filled(*value))
+    throw DataError({.where = raw.where,
+                     .found = "a turn with 'function_call'",
+                     .expected = "'tool_calls'",
+                     .fix = "rewrite the call, or take such conversations out"});
+}
+
+/// Keys by which a turn says more than its content; a chat template may look at them.
+const FieldNames kKeysBesideContent = {"tool_calls",        "tool_call_id", "name",
+                                       "reasoning_content", "reasoning",    "thinking"};
+
+/// LLaMA-Factory writes a call as the content of its turn: {"name": ..., "arguments": ...}, or a
+/// list of them.
+nlohmann::ordered_json calls_of(const RawRecord& raw, const std::string& content) {
+  auto calls = nlohmann::ordered_json::array();
+  try {
+    auto written = parse_json<nlohmann::ordered_json>(content);
+    if (!written.is_array()) written = nlohmann::ordered_json::array({written});
+    for (auto& call : written)
+      calls.push_back({{"type", "function"}, {"function", std::move(call)}});
+  } catch (const JsonFault&) {
+    throw DataError({.where = raw.where,
+                     .found = "a turn of 'function_call' that is no JSON",
+                     .expected = R"({"name": ..., "arguments": ...})",
+                     .fix = {}});
+  }
+  return calls;
+}
+
+/// The turn as a chat template is to see it, with 'role' and 'content' for its keys; null where
+/// these are all that it has.
+nlohmann::ordered_json as_written(const RawRecord& raw, std::string_view field, size_t index,
+                                  const Message& message, bool is_call) {
+  const nlohmann::json& turn = raw.fields.at(std::string(field)).at(index);
+  if (is_call)
+    return {
+        {"role", message.role}, {"content", ""}, {"tool_calls", calls_of(raw, message.content)}};
+  const bool says_more =
+      message.role == "tool" || std::ranges::any_of(kKeysBesideContent, [&](std::string_view name) {
+        const nlohmann::json* value = find_field(turn, {name});
+        return value != nullptr && is_filled(*value);
+      });
+  if (!says_more) return nullptr;
+  const auto ordered = raw.in_order()[std::string(field)][index];
+  nlohmann::ordered_json written;
+  for (const auto& [key, value] : ordered.items())
+    written[key == "from" ? "role" : key == "value" ? "content" : key] = value;
+  return written;
 }
 
 void add_turns(const RawRecord& raw, std::string_view field, const nlohmann::json& turns,
                Record& record) {
   constexpr auto kExpected = "a list of turns with 'role' and 'content'";
   if (!turns.is_array()) wrong_type(raw, field, turns, kExpected);
-  for (const nlohmann::json& turn : turns) {
+  for (size_t i = 0; i < turns.size(); ++i) {
+    const nlohmann::json& turn = turns[i];
     if (!turn.is_object()) wrong_type(raw, field, turns, kExpected);
-    refuse_calls(raw, turn);
+    refuse_old_call(raw, turn);
     const nlohmann::json* role = find_field(turn, {"role", "from"});
     const auto content = turn.contains("content") ? turn.find("content") : turn.find("value");
-    if (role == nullptr || !role->is_string() || content == turn.end())
+    const bool calls = has_field(turn, {"tool_calls"}) && is_filled(turn["tool_calls"]);
+    const bool is_absent = content == turn.end() || (calls && content->is_null());
+    if (role == nullptr || !role->is_string() || (is_absent && !calls))
       wrong_type(raw, field, turns, kExpected);
-    Message message{role_of(raw, role->get<std::string>()), content_of(raw, *content)};
+    const std::string name = role->get<std::string>();
+    Message message{role_of(raw, name), is_absent ? "" : content_of(raw, *content)};
+    message.as_written = as_written(raw, field, i, message, lower_case(name) == "function_call");
+    if (lower_case(name) == "function_call") message.content.clear();
     note_keys_of_turn(turn, message, record);
     message.learn = is_learnt(raw, turn, record) || message.role != "assistant";
     record.messages.push_back(std::move(message));

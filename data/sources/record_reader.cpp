@@ -57,6 +57,10 @@ bool looks_structured(const std::string& path) {
   return first == '{' || first == '[';
 }
 
+nlohmann::ordered_json RawRecord::in_order() const {
+  return text.empty() ? nlohmann::ordered_json(fields) : parse_json<nlohmann::ordered_json>(text);
+}
+
 std::unique_ptr<RecordReader> open_records(const std::string& path) {
   if (is_table(path)) return open_table(path);
   if (std::unique_ptr<RecordReader> records = open_json_records(path)) return records;
@@ -64,7 +68,7 @@ std::unique_ptr<RecordReader> open_records(const std::string& path) {
 }
 
 RawRecord json_record(std::string_view text, const TextPlace& begin, std::string where) {
-  RawRecord record{parse_json_of_file(text, begin), std::move(where), {}};
+  RawRecord record{parse_json_of_file(text, begin), std::move(where), {}, std::string(text)};
   if (!record.fields.is_object()) {
     throw DataError({.where = record.where,
                      .found = json_kind(record.fields.type()),

@@ -21,6 +21,10 @@ struct RawRecord {
   nlohmann::json fields;           // an object; of a row of a table all strings
   std::string where;               // "data/train.jsonl:17"
   std::vector<std::string> notes;  // as Record::notes
+  std::string text;                // the JSON it was read from; empty for a row of a table
+
+  /// The fields with their keys in the order of the file, for what is printed again.
+  nlohmann::ordered_json in_order() const;
 };
 
 class RecordReader {

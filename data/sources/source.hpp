@@ -15,10 +15,12 @@ namespace lora_dist {
 /// One entry of a source: exactly one of the first three is filled.
 struct Record {
   std::vector<Message> messages;  // a conversation
-  std::string text;               // plain text, all of it learnt
-  Tokens tokens;                  // already tokenised
-  std::string where;              // "train.jsonl:17", for messages
-  bool is_document = false;       // a text that goes on in further samples instead of being cut
+  /// What the conversation gives a chat template besides; lists, or null.
+  nlohmann::ordered_json tools, documents;
+  std::string text;          // plain text, all of it learnt
+  Tokens tokens;             // already tokenised
+  std::string where;         // "train.jsonl:17", for messages
+  bool is_document = false;  // a text that goes on in further samples instead of being cut
   /// What of the record is not used as it is written, a sentence each. Equal sentences are told
   /// once, with the number of records and the first of them.
   std::vector<std::string> notes;

@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "data/json.hpp"
 #include "data/printable.hpp"
+#include "data/sources/line_reader.hpp"
 
 namespace lora_dist {
 namespace {
@@ -21,7 +22,9 @@ class StructuredSource : public Source {
     require_trainable(*raw);
     Record record = convert_(*raw);
     record.where = raw->where;
+    take_lists(*raw, record);
     note_unused_keys(*raw, record);
+    note_empty_answers(record);
     record.notes.insert(record.notes.end(), raw->notes.begin(), raw->notes.end());
     return record;
   }
@@ -32,6 +35,18 @@ class StructuredSource : public Source {
   std::unique_ptr<RecordReader> records_;
   std::function<Record(const RawRecord&)> convert_;
 };
+
+/// The list that `value` is or, in a string, spells; null where it is neither.
+nlohmann::ordered_json list_of(nlohmann::ordered_json value) {
+  if (value.is_string()) {
+    try {
+      value = parse_json<nlohmann::ordered_json>(value.get_ref<const std::string&>());
+    } catch (const JsonFault&) {
+      return nullptr;
+    }
+  }
+  return value.is_array() ? value : nullptr;
+}
 
 /// Keys that a format knows are never a misspelling of another one.
 constexpr std::string_view kKnownFields[] = {
@@ -48,7 +63,7 @@ constexpr auto kNotInPrompt = "is left out of the prompt";
 constexpr auto kNoReasoning = "is left out: the answer is learnt without it";
 constexpr auto kAlikeRecords = "of a record is not obeyed: all records are learnt alike";
 constexpr UnusedKey kUnusedKeys[] = {
-    {"tools", kNotInPrompt},        {"functions", kNotInPrompt},
+    {"functions", kNotInPrompt},    {"completion_mask", "is not obeyed: answers are learnt whole"},
     {"weight", kAlikeRecords},      {"sample_weight", kAlikeRecords},
     {"loss_weight", kAlikeRecords}, {"reasoning_content", kNoReasoning},
     {"reasoning", kNoReasoning},    {"thinking", kNoReasoning},
@@ -134,6 +149,24 @@ bool is_filled(const nlohmann::json& value) {
   return !value.is_null() && value != false;
 }
 
+void take_lists(const RawRecord& raw, Record& record) {
+  for (const auto& [key, list] :
+       {std::pair("tools", &record.tools), std::pair("documents", &record.documents)}) {
+    const nlohmann::json* field = find_field(raw.fields, {key});
+    if (field == nullptr || !is_filled(*field)) continue;
+    if (!record.messages.empty()) *list = list_of(raw.in_order()[key]);
+    if (list->is_null()) record.notes.push_back(fmt::format("'{}' {}", key, kNotInPrompt));
+    if (list->empty()) *list = nullptr;
+  }
+}
+
+void note_empty_answers(Record& record) {
+  for (const Message& turn : record.messages)
+    if (turn.role == "assistant" && turn.learn && trimmed(turn.content).empty() &&
+        turn.as_written.is_null())
+      record.notes.emplace_back("an answer is empty: only the token that ends it is learnt");
+}
+
 namespace {
 
 bool has_filled(const nlohmann::json& fields, std::string_view name) {
@@ -181,6 +214,7 @@ void require_trainable(const RawRecord& record) {
 void note_unused_keys(const RawRecord& raw, Record& record) {
   for (const UnusedKey& key : kUnusedKeys) {
     if (!has_filled(raw.fields, key.name)) continue;
+    if (key.name == "completion_mask" && !record.tokens.ids.empty()) continue;  // obeyed there
     const nlohmann::json& value = raw.fields.at(std::string(key.name));
     if (value == 1 && std::string_view(key.consequence) == kAlikeRecords) continue;
     record.notes.push_back(fmt::format("'{}' {}", key.name, key.consequence));

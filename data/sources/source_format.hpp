@@ -53,6 +53,9 @@ bool is_filled(const nlohmann::json& value);
 /// Errors  DataError: the record is of another kind of training: a preference pair, a judgement of
 /// an answer (KTO), pictures.
 void require_trainable(const RawRecord& record);
+/// `tools` and `documents` of a conversation, as lists or as JSON that spells them.
+void take_lists(const RawRecord& raw, Record& record);
+void note_empty_answers(Record& record);
 /// A note for each of the record's keys that would change what is learnt and is not obeyed.
 void note_unused_keys(const RawRecord& raw, Record& record);
 /// A note for each filled field of `names`, except those of `used`, which say what is learnt.

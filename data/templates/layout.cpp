@@ -6,6 +6,7 @@
 #include "core/log.hpp"
 #include "core/sha256.hpp"
 #include "data/printable.hpp"
+#include "data/templates/typed_marks.hpp"
 #include "data/tokenizers/unicode.hpp"
 
 namespace lora_dist {
@@ -65,34 +66,11 @@ void append_chunk(const Chunk& chunk, bool train_on_prompt, const Tokenizer& tok
   result.loss_mask.push_back(chunk.segments.back().learn != Learn::kNever);
 }
 
-bool is_blank(TokenId id, const Tokenizer& tokenizer) {
-  const std::string text = tokenizer.decode({id}, /*skip_special_tokens=*/false);
-  return leading_space(text) == text.size();
-}
-
-/// A text that was laid out before it came here holds its BOS and its EOS already.
-void drop_doubled_ends(Tokens& tokens, const Tokenizer& tokenizer) {
-  const TokenId bos = tokenizer.bos_id(), eos = tokenizer.end_id();
-  std::vector<TokenId>& ids = tokens.ids;
-  const auto erase = [&](size_t at) {
-    ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(at));
-    tokens.loss_mask.erase(tokens.loss_mask.begin() + static_cast<std::ptrdiff_t>(at));
-  };
-  if (bos >= 0) {
-    while (ids.size() > 2 && ids[0] == bos && ids[1] == bos) erase(0);
-    // A BOS inside opens the next conversation; where it is EOS too it closes the one before.
-    for (size_t i = 0; i < ids.size(); ++i)
-      if (ids[i] == bos && (bos != eos || i == 0)) tokens.loss_mask[i] = 0;
-  }
-  if (ids.empty() || ids.back() != eos) return;
-  size_t before = ids.size() - 1;
-  while (before > 0 && is_blank(ids[before - 1], tokenizer)) --before;
-  if (before > 1 && tokenizer.ends_text(ids[before - 1])) erase(ids.size() - 1);
-}
-
 class FamilyTemplate : public PromptTemplate {
  public:
-  explicit FamilyTemplate(TemplateFamily family) : family_(std::move(family)) {}
+  FamilyTemplate(TemplateFamily family, const Tokenizer& tokenizer)
+      : family_(std::move(family)),
+        marks_{.end_ids = stop_ids(tokenizer), .before_answer = before_answer(tokenizer)} {}
 
   std::string name() const override { return family_.name; }
 
@@ -138,14 +116,26 @@ class FamilyTemplate : public PromptTemplate {
  private:
   std::vector<Chunk> lay_out(const std::vector<Message>& messages, bool for_prompt,
                              const Tokenizer& tokenizer) const {
-    const std::vector<Message> turns = without_typed_ends(messages, stop_ids(tokenizer), tokenizer);
+    const std::vector<Message> turns = without_typed_marks(messages, marks_, tokenizer);
     return family_.layout({.messages = turns,
                            .for_prompt = for_prompt,
                            .bos = spelling(tokenizer.bos_id(), tokenizer),
                            .eos = spelling(tokenizer.eos_id(), tokenizer)});
   }
 
+  std::string before_answer(const Tokenizer& tokenizer) const {
+    const std::vector<Message> question = {{"user", "\uE000"}};
+    std::string text;
+    for (const Chunk& chunk : family_.layout({.messages = question,
+                              .for_prompt = true,
+                              .bos = spelling(tokenizer.bos_id(), tokenizer),
+                              .eos = spelling(tokenizer.eos_id(), tokenizer)}))
+      for (const Segment& segment : chunk.segments) text += segment.text;
+    return text.substr(text.find(question[0].content) + question[0].content.size());
+  }
+
   TemplateFamily family_;
+  TurnMarks marks_;
 };
 
 [[noreturn]] void fail_turn(size_t index, const std::string& found, const std::string& expected) {
@@ -169,7 +159,44 @@ std::unique_ptr<PromptTemplate> make_family_template(TemplateFamily family,
       log_warning(fmt::format(
           "template {}: '{}' is not a token of this base model and is learnt as plain text",
           family.name, marker));
-  return std::make_unique<FamilyTemplate>(std::move(family));
+  return std::make_unique<FamilyTemplate>(std::move(family), tokenizer);
+}
+
+Tokens PromptTemplate::encode_record(const Conversation& record, const Tokenizer& tokenizer,
+                                     bool train_on_prompt, std::vector<std::string>& notes) const {
+  for (const Message& turn : record.messages) {
+    const bool calls = is_said(turn.as_written, "tool_calls");
+    if (!calls && turn.role != "tool") continue;
+    throw DataError({.where = {},
+                     .found = calls ? "a turn with 'tool_calls'" : "a turn of 'tool'",
+                     .expected = "turns of text alone with this layout",
+                     .fix = "take such conversations out, or train a base whose chat template lays "
+                            "out calls of tools, with template: auto"});
+  }
+  for (const std::string& key : keys_beside_text(record)) notes.push_back(left_out_note(key));
+  return encode_training(record.messages, tokenizer, train_on_prompt);
+}
+
+bool is_said(const nlohmann::ordered_json& turn, const std::string& key) {
+  return turn.is_object() && turn.contains(key) && !turn[key].is_null() && turn[key] != "" &&
+         !(turn[key].is_structured() && turn[key].empty());
+}
+
+std::vector<std::string> keys_beside_text(const Conversation& record) {
+  std::vector<std::string> keys;
+  if (!record.tools.is_null()) keys.emplace_back("tools");
+  if (!record.documents.is_null()) keys.emplace_back("documents");
+  for (const char* key : {"tool_calls", "reasoning_content", "reasoning", "thinking"})
+    if (std::ranges::any_of(record.messages,
+                            [&](const Message& turn) { return is_said(turn.as_written, key); }))
+      keys.emplace_back(key);
+  return keys;
+}
+
+std::string left_out_note(const std::string& key) {
+  if (key == "tools" || key == "documents")
+    return fmt::format("'{}' is left out of the prompt", key);
+  return fmt::format("'{}' of a turn is left out: the answer is learnt without it", key);
 }
 
 Tokens encode_chunks(const std::vector<Chunk>& chunks, bool train_on_prompt,
@@ -203,30 +230,6 @@ bool is_special(TokenId id, const Tokenizer& tokenizer) {
   if (id == tokenizer.bos_id() || tokenizer.ends_text(id)) return true;
   return tokenizer.decode({id}, /*skip_special_tokens=*/true).empty() &&
          !tokenizer.decode({id}, /*skip_special_tokens=*/false).empty();
-}
-
-std::vector<Message> without_typed_ends(const std::vector<Message>& messages,
-                                        const std::vector<TokenId>& end_ids,
-                                        const Tokenizer& tokenizer) {
-  std::vector<Message> turns = messages;
-  const std::string bos = spelling(tokenizer.bos_id(), tokenizer);
-  for (Message& turn : turns) {
-    if (!bos.empty() && turn.content.starts_with(bos)) {
-      turn.content.erase(0, bos.size());
-      log_warning(fmt::format("turns begin with '{}' already; it is not doubled", printable(bos)));
-    }
-    if (turn.role != "assistant") continue;
-    for (const TokenId id : end_ids) {
-      const std::string end = spelling(id, tokenizer);
-      const size_t blank = trailing_space(turn.content);
-      const std::string_view said =
-          std::string_view(turn.content).substr(0, turn.content.size() - blank);
-      if (end.empty() || !said.ends_with(end)) continue;
-      turn.content.resize(said.size() - end.size());
-      log_warning(fmt::format("answers end with '{}' already; it is not doubled", printable(end)));
-    }
-  }
-  return turns;
 }
 
 Dialogue as_dialogue(const LayoutRequest& request) {

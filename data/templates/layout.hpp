@@ -71,11 +71,13 @@ struct Dialogue {
 /// (for_prompt: with a user).
 Dialogue as_dialogue(const LayoutRequest& request);
 
-/// The turns without an end token that is typed behind an answer, one of `end_ids`, and without a
-/// BOS typed before a turn: the template writes them.
-std::vector<Message> without_typed_ends(const std::vector<Message>& messages,
-                                        const std::vector<TokenId>& end_ids,
-                                        const Tokenizer& tokenizer);
+/// Whether the turn has `key` with a value that says something.
+bool is_said(const nlohmann::ordered_json& turn, const std::string& key);
+/// What the record has for a chat template beside roles and contents: "tools", "documents", and the
+/// keys of its turns.
+std::vector<std::string> keys_beside_text(const Conversation& record);
+/// That one of them is not used.
+std::string left_out_note(const std::string& key);
 
 /// How the vocabulary spells a token; empty for -1.
 std::string spelling(TokenId id, const Tokenizer& tokenizer);

@@ -5,18 +5,29 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "data/tokenizers/tokenizer.hpp"
 
 namespace lora_dist {
 
 struct Message {
-  std::string role;  // system | user | assistant
+  std::string role;  // system | user | assistant | tool
   std::string content;
   /// What a user turn works on, where a source keeps it apart (alpaca's `input`): the alpaca
   /// template gives it a block of its own, all others put it on a line behind the content.
   std::string input{};
   /// Of an assistant turn: false where the data say that it is context only (`"weight": 0`).
   bool learn = true;
+  /// The turn as it is written, where it has keys that a chat template may look at ("tool_calls",
+  /// "name", "reasoning_content"); null where it has none. A content of null stays null.
+  nlohmann::ordered_json as_written{};
+};
+
+/// What a record gives a chat template. `tools` and `documents` are lists, or null.
+struct Conversation {
+  std::vector<Message> messages;
+  nlohmann::ordered_json tools{}, documents{};
 };
 
 /// One rendered sample. loss_mask[i] is 1 where token i is to be predicted by the position before
@@ -37,6 +48,10 @@ class PromptTemplate {
   /// turns that the template cannot lay out.
   virtual Tokens encode_training(const std::vector<Message>& messages, const Tokenizer& tokenizer,
                                  bool train_on_prompt) const = 0;
+  /// As encode_training. What the layout leaves out of the record is added to `notes`, a sentence
+  /// each. Errors DataError: calls of tools, where the layout is no executed chat template.
+  virtual Tokens encode_record(const Conversation& record, const Tokenizer& tokenizer,
+                               bool train_on_prompt, std::vector<std::string>& notes) const;
   /// Ids of a conversation that ends with a user turn, with the header of the answer that the model
   /// is to write.
   virtual std::vector<TokenId> encode_prompt(const std::vector<Message>& messages,

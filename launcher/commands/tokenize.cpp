@@ -158,6 +158,7 @@ class TokenizeCommand : public Command {
         if (!record) break;
         for (const std::string& note : record->notes) notes.add(note, record->where);
         const EncodedRecord encoded = encoder.encode(*record);
+        for (const std::string& note : encoded.notes) notes.add(note, record->where);
         num_cut_ += encoded.cut;
         for (const Tokens& sample : encoded.samples)
           if (!is_enough()) show(sample, record->where);

@@ -23,6 +23,21 @@ CONVERSATIONS = [
     [("system", "Be brief."), ("user", "One"), ("assistant", "1"), ("user", "Two"), ("assistant", "2"), ("user", "Three 😀"), ("assistant", "é3")],
     [("user", "Q"), ("assistant", "<think>\nhm\n</think>\n\nA"), ("user", "Q2"), ("assistant", "<think>\nhm2\n</think>\n\nA2")],
 ]
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": 'Of "now"', "parameters": {
+    "type": "object", "properties": {"where": {"type": "string", "description": "Städte"}, "a": {"type": "integer"}}, "required": ["where"]}}}]
+CALL = {"id": "call12345", "type": "function", "function": {"name": "weather", "arguments": {"where": "Oslo", "a": 1}}}
+RESULT = {"role": "tool", "tool_call_id": "call12345", "name": "weather", "content": '{"t": 5}'}
+RECORDS = [
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}], "tools": TOOLS},
+    {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}],
+     "tools": TOOLS, "documents": [{"title": "T", "text": "Body"}]},
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "", "tool_calls": [CALL]}, RESULT,
+                  {"role": "assistant", "content": "Cold."}], "tools": TOOLS},
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": [CALL]}, RESULT,
+                  {"role": "assistant", "content": "Cold.", "reasoning_content": "so"}, {"role": "user", "content": "And?"},
+                  {"role": "assistant", "content": "Warm", "reasoning_content": "hm"}], "tools": TOOLS},
+    {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A", "reasoning_content": "why"}]},
+]
 DATE = "26 Jul 2024"
 
 
@@ -39,14 +54,15 @@ def main():
             shutil.copy(pathlib.Path(tokenizer_folder) / "tokenizer.json", base)
             (base / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "chat_template"}))
             (base / "chat_template.jinja").write_text(text)
-            for conversation in CONVERSATIONS:
-                messages = [{"role": role, "content": content} for role, content in conversation]
+            plain = [{"messages": [{"role": role, "content": content} for role, content in turns]} for turns in CONVERSATIONS]
+            for conversation in plain + RECORDS:
                 try:
-                    rendered = tokenizer.apply_chat_template(messages, chat_template=text, tokenize=False, date_string=DATE)
+                    rendered = tokenizer.apply_chat_template(conversation["messages"], tools=conversation.get("tools"), tokenize=False,
+                                                             documents=conversation.get("documents"), chat_template=text, date_string=DATE)
                 except Exception as error:  # any fault of the template is its answer
                     rendered = error
-                (base / "m.jsonl").write_text(json.dumps(messages) + "\n")
-                run = subprocess.run([program, "tokenize", "--base", str(base), "--json", "--messages", "--file", str(base / "m.jsonl")],
+                (base / "m.jsonl").write_text(json.dumps(conversation) + "\n")
+                run = subprocess.run([program, "tokenize", "--base", str(base), "--json", "--file", str(base / "m.jsonl")],
                                      capture_output=True, text=True)
                 record = json.loads(run.stdout) if run.returncode == 0 else None
                 warnings = [line for line in run.stderr.splitlines() if "end token" not in line]
@@ -61,7 +77,7 @@ def main():
                         print(f"{path.name}: nothing is learnt of {conversation}")
                 if not good:
                     other += 1
-                    print(f"{path.name}: {len(conversation)} turns: {' '.join(warnings) or run.stderr.strip()}"[:300])
+                    print(f"{path.name}: {len(conversation['messages'])} turns: {' '.join(warnings) or run.stderr.strip()}"[:300])
     print(f"{equal} equal, {refused} refused by both or laid out with a warning, {other} other")
 
 

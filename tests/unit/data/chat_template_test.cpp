@@ -82,6 +82,58 @@ TEST_F(ChatTemplates, AnEndTokenTypedBehindAnAnswerIsNotDoubled) {
   EXPECT_EQ(trained(kTurns, {{"user", "<s>q"}, {"assistant", "r<E>\n"}}), "suqE\nar.E.\n");
 }
 
+TEST_F(ChatTemplates, AHeaderTypedBeforeAnAnswerIsNotDoubled) {
+  EXPECT_EQ(trained(kTurns, {{"user", "q"}, {"assistant", "<A>r</s><E>"}}), "suqE\nar.E.\n");
+}
+
+const std::string kWithTools =
+    "{% if tools %}[{{ tools | tojson }}]{% endif %}{% if documents %}({{ documents[0].t }}){% "
+    "endif "
+    "%}{% for m in messages %}{% if m.role == 'tool' %}T{{ m.content }}<E>{% elif m.role == 'user' "
+    "%}<U>{{ m.content }}<E>{% else %}<A>{% if m.reasoning_content %}({{ m.reasoning_content }}){% "
+    "endif %}{{ m.content if m.content is not none }}{% for c in m.tool_calls or [] %}!{{ "
+    "c.function.name }}{% endfor %}<E>{% endif %}{% endfor %}{% if add_generation_prompt %}<A>{% "
+    "endif %}";
+
+TEST_F(ChatTemplates, ToolsAndDocumentsReachTheTemplateAndCallsAreLearnt) {
+  const ChatTokenizer tokenizer = with(kWithTools);
+  const auto prompt_template = make_template("auto", tokenizer);
+  Conversation record{{{"user", "q"}, {"assistant", ""}, {"tool", "5"}, {"assistant", "r"}}};
+  record.messages[1].as_written = nlohmann::ordered_json::parse(
+      R"({"role": "assistant", "content": null, "reasoning_content": "h", "tool_calls": [{"function": {"name": "f"}}]})");
+  record.tools = nlohmann::ordered_json::parse(R"([{"z": 1, "b": "c"}])");
+  record.documents = nlohmann::ordered_json::parse(R"([{"t": "d"}])");
+  std::vector<std::string> notes;
+  EXPECT_EQ(shown(prompt_template->encode_record(record, tokenizer, false, notes)),
+            "[[{\"z\": 1, \"b\": \"c\"}]](d)uqEa(.h.).!.f.E.T5Ear.E.");
+  EXPECT_THAT(notes, ElementsAre());
+}
+
+TEST_F(ChatTemplates, WhatATemplateDoesNotLookAtIsTold) {
+  const ChatTokenizer tokenizer = with(
+      "{% for m in messages %}{% if m.role != 'tool' %}{{ '<U>' if m.role == 'user' else '<A>' }}"
+      "{{ m.content }}<E>{% endif %}{% endfor %}{% if add_generation_prompt %}<A>{% endif %}");
+  Conversation record{{{"user", "q"}, {"assistant", "c"}, {"tool", "5"}, {"assistant", "r"}}};
+  record.messages[1].as_written =
+      nlohmann::ordered_json::parse(R"({"role": "", "content": "c", "tool_calls": [{"id": 1}]})");
+  record.tools = record.documents = nlohmann::ordered_json::parse("[1]");
+  std::vector<std::string> notes;
+  EXPECT_EQ(shown(make_template("auto", tokenizer)->encode_record(record, tokenizer, false, notes)),
+            "uqEac.E.ar.E.");
+  EXPECT_THAT(
+      notes,
+      ElementsAre("'tools' is left out of the prompt", "'documents' is left out of the prompt",
+                  "'tool_calls' of a turn is left out: the answer is learnt without it",
+                  "a turn of 'tool' is left out of the prompt"));
+  notes.clear();
+  EXPECT_THROW(make_template("plain", tokenizer)->encode_record(record, tokenizer, false, notes),
+               DataError);
+  record.messages = {{"user", "q"}, {"assistant", "r"}};
+  make_template("plain", tokenizer)->encode_record(record, tokenizer, false, notes);
+  EXPECT_THAT(notes, ElementsAre("'tools' is left out of the prompt",
+                                 "'documents' is left out of the prompt"));
+}
+
 TEST_F(ChatTemplates, ASystemTextStandsBeforeTheQuestionWhereTheTemplateHasNoTurnForIt) {
   const std::string strict =
       "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + kTurns;

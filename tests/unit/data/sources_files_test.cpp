@@ -123,11 +123,12 @@ TEST(FindSources, LeavesFilesNamedAsEvaluationDataOutOfTrainingAndSaysSo) {
 
 TEST(FindSources, SaysThatLinesLookLikeTurnsWhereTheyAreReadAsLines) {
   const TempFolder folder;
-  for (const char* text : {"### Human: hi\n### Assistant: yo\n", "Dr. House: a\nMr Smith: b\n",
-                           "用户1：一\n律师1：二\n用户2：三\n律师2：四\n"}) {
+  for (const char* text : {"Speaker 1: hi\nSpeaker 2: yo\n",
+                           "<|im_start|>user a<|im_end|><|im_start|>assistant b<|im_end|>\n"
+                           "<|im_start|>user c<|im_end|><|im_start|>assistant d<|im_end|>\n"}) {
     const std::string path = folder.write("t.txt", text);
     const SourceFiles found = find_sources(path, "auto");
-    if (found.formats.front() == "dialogue") continue;
+    EXPECT_THAT(found.formats, ElementsAre("lines"));
     EXPECT_THAT(found.notes, ElementsAre(testing::HasSubstr("look like turns"))) << text;
     EXPECT_THAT(find_sources(path, "lines").notes, ElementsAre());
   }

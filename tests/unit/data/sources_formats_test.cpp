@@ -98,14 +98,39 @@ TEST(MessagesSource, ReadsRolesOfBothSpellings) {
   EXPECT_THAT(records[2].messages, ElementsAre(Message{"user", "p"}, Message{"assistant", "c"}));
 }
 
-TEST(MessagesSource, RefusesToolsAndConversationsWithoutAnAnswer) {
+TEST(MessagesSource, KeepsWhatAChatTemplateMayLookAtInTheOrderOfTheFile) {
   const TempFolder folder;
-  const std::string tool =
-      folder.write("t.jsonl", R"({"messages": [{"role": "tool", "content": "x"}]})");
-  EXPECT_EQ(
-      error_of(tool),
-      tool +
-          ":1: role 'tool', expected system, user or assistant; turns of tools are not supported");
+  const std::string call = R"({"name": "f", "arguments": {"z": 1, "b": 2}})";
+  const auto records = read_all(folder.write(
+      "t.jsonl",
+      R"({"tools": [{"z": 1, "b": 2}], "documents": "[{\"z\": 1, \"b\": 2}]", "messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": null, "tool_calls": [{"function": )" +
+          call +
+          R"(}]}, {"role": "tool", "name": "f", "content": "x"}, {"role": "assistant", "content": "a"}]})"
+          "\n"
+          R"({"tools": "[1]", "conversations": [{"from": "human", "value": "u"}, {"from": "function_call", "value": )" +
+          nlohmann::json(call).dump() +
+          R"(}, {"from": "observation", "value": "x"}, {"from": "gpt", "value": "a"}]})"));
+  const auto& messages = records.at(0).messages;
+  EXPECT_EQ(records[0].tools.dump(), R"([{"z":1,"b":2}])");
+  EXPECT_EQ(records[0].documents.dump(), R"([{"z":1,"b":2}])");
+  EXPECT_EQ(messages.at(1).as_written["tool_calls"][0]["function"]["arguments"].dump(),
+            R"({"z":1,"b":2})");
+  EXPECT_TRUE(messages.at(1).as_written["content"].is_null());
+  EXPECT_EQ(messages.at(2).as_written["name"], "f");
+  EXPECT_TRUE(messages.at(3).as_written.is_null());
+  EXPECT_EQ(records.at(1).messages.at(1).as_written.dump(),
+            R"({"role":"assistant","content":"","tool_calls":[{"type":"function","function":)" +
+                nlohmann::ordered_json::parse(call).dump() + "}]}");
+  EXPECT_EQ(records[1].messages.at(2).role, "tool");
+  EXPECT_EQ(records[1].messages[2].as_written.dump(), R"({"role":"observation","content":"x"})");
+  EXPECT_TRUE(records[0].notes.empty());
+}
+
+TEST(MessagesSource, RefusesUnknownRolesAndConversationsWithoutAnAnswer) {
+  const TempFolder folder;
+  const std::string other =
+      folder.write("t.jsonl", R"({"messages": [{"role": "critic", "content": "x"}]})");
+  EXPECT_EQ(error_of(other), other + ":1: role 'critic', expected system, user, assistant or tool");
   const std::string open =
       folder.write("o.jsonl", R"({"messages": [{"role": "user", "content": "x"}]})");
   EXPECT_EQ(
@@ -214,8 +239,21 @@ TEST(EveryRecord, SaysWhichKeysThatChangeWhatIsLearntAreNotObeyed) {
           R"({"instruction": "i", "output": "o", "weight": 0.5, "tools": [{"name": "f"}], "id": 1})"
           "\n"
           R"({"instruction": "i", "output": "o", "weight": 1, "tools": [], "label": null})")),
-      ElementsAre("'tools' is left out of the prompt",
-                  "'weight' of a record is not obeyed: all records are learnt alike"));
+      ElementsAre("'weight' of a record is not obeyed: all records are learnt alike"));
+}
+
+TEST(EveryRecord, SaysThatAnAnswerIsEmptyAndThatAMaskIsNotObeyed) {
+  const TempFolder folder;
+  constexpr auto kEmpty = "an answer is empty: only the token that ends it is learnt";
+  EXPECT_THAT(notes_of(folder.write(
+                  "a.jsonl", R"({"prompt": "i", "completion": " ", "completion_mask": [1, 0]})")),
+              testing::UnorderedElementsAre(
+                  kEmpty, "'completion_mask' is not obeyed: answers are learnt whole"));
+  EXPECT_THAT(
+      notes_of(folder.write(
+          "m.jsonl",
+          R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]})")),
+      ElementsAre(kEmpty));
 }
 
 TEST(EveryRecord, IsRefusedWhereItIsOfAnotherKindOfTraining) {
@@ -249,16 +287,16 @@ TEST(MessagesSource, SaysWhatOfATurnIsNotObeyed) {
   EXPECT_THAT(
       notes_of(folder.write(
           "m.jsonl",
-          R"({"prompt": "u", "text": "x", "messages": [{"role": "user", "content": "u", "train": true}, {"role": "assistant", "content": "a", "weight": 0.5, "thinking": "hm"}]})")),
+          R"({"prompt": "u", "text": "x", "messages": [{"role": "user", "content": "u", "train": true}, {"role": "assistant", "content": "a", "weight": 0.5, "prefix": true, "ignore": false}]})")),
       ElementsAre("'train' of a turn that is no answer is not obeyed: answers alone are learnt",
-                  "'thinking' of a turn is left out: the answer is learnt without it",
+                  "'prefix' of a turn is not obeyed: a turn is learnt as a whole",
                   "'weight' of a turn is neither 0 nor 1: the turn is learnt as with 1",
                   "'text' is left out: 'messages' is learnt"));
   EXPECT_THAT(
       error_of(folder.write(
           "t.jsonl",
-          R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": null, "tool_calls": [{}]}]})")),
-      testing::HasSubstr("a turn with 'tool_calls'"));
+          R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": null, "function_call": {"name": "f"}}]})")),
+      testing::HasSubstr("a turn with 'function_call'"));
   EXPECT_THAT(
       error_of(folder.write(
           "n.jsonl",

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "data/files.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {
@@ -101,6 +102,54 @@ TEST_F(LetterTemplates, AnEndTokenTypedBehindAnAnswerIsNotDoubled) {
   const Tokens tokens = train("plain", {{"user", "<s>x"}, {"assistant", "y</s>"}});
   EXPECT_THAT(tokens.ids, ElementsAre(1, 'x', '\n', 'y', 2));
   EXPECT_THAT(tokens.loss_mask, ElementsAre(0, 0, 1, 1, 1));
+}
+
+TEST_F(LetterTemplates, AHeaderTypedBeforeAnAnswerIsNotDoubled) {
+  for (const char* name : {"chatml", "llama3", "gemma", "phi3", "alpaca"}) {
+    const Tokens expected = train(name, {{"user", "x"}, {"assistant", "y"}});
+    const std::map<std::string, std::string> headers = {
+        {"chatml", "<|im_start|>assistant\n"},
+        {"llama3", "<|start_header_id|>assistant<|end_header_id|>\n\n"},
+        {"gemma", " <start_of_turn>model\n"},
+        {"phi3", "<|assistant|>\n"},
+        {"alpaca", "### Response:\n"}};
+    const Tokens tokens = train(name, {{"user", "x"}, {"assistant", headers.at(name) + "y"}});
+    EXPECT_EQ(tokens.ids, expected.ids) << name;
+    EXPECT_EQ(tokens.loss_mask, expected.loss_mask) << name;
+  }
+  const Tokens word = train("chatml", {{"user", "x"}, {"assistant", "assistant\ny"}});
+  EXPECT_GT(word.ids.size(), train("chatml", {{"user", "x"}, {"assistant", "y"}}).ids.size());
+}
+
+TEST_F(LetterTemplates, AnEndTokenOfAnotherKindTypedBehindAnAnswerIsNotDoubledEither) {
+  nlohmann::json file = nlohmann::json::parse(read_file(folder_.file("tokenizer.json")));
+  file["added_tokens"].push_back({{"id", 3}, {"content", "<|eot|>"}, {"normalized", false}});
+  folder_.write("tokenizer.json", file.dump());
+  folder_.write("generation_config.json", R"({"eos_token_id": [2, 3]})");
+  tokenizer_ = load_tokenizer(folder_.path());
+  for (const char* answer : {"y<|eot|>", "y</s>", "y<|eot|></s>", "y</s>\n<|eot|> "}) {
+    const Tokens tokens = train("plain", {{"user", "x"}, {"assistant", answer}});
+    EXPECT_THAT(tokens.ids, ElementsAre(1, 'x', '\n', 'y', 2)) << answer;
+  }
+  EXPECT_THAT(train("plain", {{"user", "x"}, {"assistant", "a<|eot|>b"}}).ids,
+              ElementsAre(1, 'x', '\n', 'a', 3, 'b', 2))
+      << "inside an answer it stays";
+}
+
+TEST_F(LetterTemplates, ABosTypedBehindABlankIsNotDoubled) {
+  for (const char* text : {" <s>x", "\n \n<s>x", "<s> <s>x"})
+    EXPECT_THAT(encode_text(text, *tokenizer_).ids, ElementsAre(1, 'x', 2)) << text;
+  EXPECT_THAT(encode_text(" x", *tokenizer_).ids, ElementsAre(1, ' ', 'x', 2));
+  EXPECT_THAT(train("plain", {{"user", " <s>x"}, {"assistant", "y"}}).ids,
+              ElementsAre(1, 'x', '\n', 'y', 2));
+}
+
+TEST_F(LetterTemplates, ASpecialTokenTypedInATurnIsEncodedAndToldByName) {
+  testing::internal::CaptureStderr();
+  const Tokens tokens = train("plain", {{"user", "a</s>b[c]"}, {"assistant", "y"}});
+  EXPECT_THAT(tokens.ids, ElementsAre(1, 'a', 2, 'b', '[', 'c', ']', '\n', 'y', 2));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("turns hold '</s>', which is a special token"));
 }
 
 TEST_F(LetterTemplates, GenerationConfigDecidesWhichTokenEndsAText) {
