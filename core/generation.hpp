@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/models/decoder.hpp"
+#include "core/models/decoder/decoder.hpp"
 
 namespace lora_dist {
 

@@ -22,14 +22,19 @@ size_t num_rounds(const StepPlan& plan, int world_size) {
   return plan.slots_of(/*rank=*/0, world_size).size();  // no rank has more
 }
 
-HeldOutLoss held_out_loss(Communicator& world, Task& task, BatchStream& stream,
+HeldOutLoss held_out_loss(Communicator& world, Task& task, BatchStream& stream, uint64_t seed,
                           const std::atomic<bool>* stop_requested) {
   HeldOutLoss result;
   for (int64_t step = 1; step <= stream.steps_per_epoch(); ++step) {
     const StepPlan plan = stream.plan(step);
     const auto slots = plan.slots_of(world.rank(), world.world_size());
     std::vector<double> losses(plan.slots.size(), 0.0);
-    for (const Slot& slot : slots) losses[slot.index] = task.loss(stream.read(plan, slot));
+    for (const Slot& slot : slots) {
+      losses[slot.index] =
+          task.loss(stream.read(plan, slot), {.seed = seed,
+                                              .step = static_cast<uint32_t>(step),
+                                              .slot = static_cast<uint32_t>(slot.index)});
+    }
     for (size_t round = slots.size(); round < num_rounds(plan, world.world_size()); ++round)
       task.accompany(/*with_gradients=*/false, {});
     const SlotLosses step_losses =

@@ -40,10 +40,11 @@ struct HeldOutLoss {
   double mean() const { return sum / static_cast<double>(loss_terms); }
 };
 
-/// One pass over `stream`, nothing is learnt. `stop_requested` may be null.
+/// One pass over `stream`, nothing is learnt. What the task draws follows from `seed`, so that
+/// evaluations of one run are of the same draws. `stop_requested` may be null.
 ///
 /// Ranks   collective. Errors  DataError, StorageError, CommError from the sockets.
-HeldOutLoss held_out_loss(Communicator& world, Task& task, BatchStream& stream,
+HeldOutLoss held_out_loss(Communicator& world, Task& task, BatchStream& stream, uint64_t seed,
                           const std::atomic<bool>* stop_requested = nullptr);
 
 /// The losses of one held-out set in the order of their steps. A loss that is not finite is never

@@ -243,7 +243,8 @@ void Trainer::evaluate(const StepPlan& plan) {
     const HeldOutSet& set = parts_.held_out[i];
     const Stopwatch clock;
     const HeldOutLoss found =
-        held_out_loss(parts_.world, parts_.task, *set.stream, options_.stop_requested);
+        held_out_loss(parts_.world, parts_.task, *set.stream, static_cast<uint64_t>(options_.seed),
+                      options_.stop_requested);
     stop_agreed_ = stop_agreed_ || found.stop_asked;
     const EvalMetrics metrics{.step = plan.step,
                               .epoch = plan.epoch,

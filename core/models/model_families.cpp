@@ -2,20 +2,21 @@
 
 namespace lora_dist {
 
-#define LORA_DIST_MODEL(name) DecoderSpec name##_spec(const ConfigFields&);
+#define LORA_DIST_MODEL(name) std::unique_ptr<ModelOutline> name##_model(const ConfigFields&);
 #include "core/models/models.def"
 #undef LORA_DIST_MODEL
 
 const Registry<FamilyFactory>& model_families() {
   static const Registry<FamilyFactory> registry("model family", {
-#define LORA_DIST_MODEL(name) {#name, name##_spec},
+#define LORA_DIST_MODEL(name) {#name, name##_model},
 #include "core/models/models.def"
 #undef LORA_DIST_MODEL
                                                                 });
   return registry;
 }
 
-DecoderSpec read_decoder_spec(const nlohmann::ordered_json& config, const std::string& where) {
+std::unique_ptr<ModelOutline> read_model_outline(const nlohmann::ordered_json& config,
+                                                 const std::string& where) {
   const std::string type = config.contains("model_type") && config["model_type"].is_string()
                                ? config["model_type"].get<std::string>()
                                : std::string();

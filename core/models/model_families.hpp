@@ -1,19 +1,22 @@
-// The registry of model families: the model_type of config.json to the facts of its decoder.
+// The registry of model families: the model_type of config.json to what it says of the model.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
-#include "core/models/decoder_spec.hpp"
+#include "core/models/config_fields.hpp"
+#include "core/models/model.hpp"
 #include "core/registry.hpp"
 
 namespace lora_dist {
 
-using FamilyFactory = std::function<DecoderSpec(const ConfigFields& config)>;
+using FamilyFactory = std::function<std::unique_ptr<ModelOutline>(const ConfigFields& config)>;
 const Registry<FamilyFactory>& model_families();
 
-/// The spec of a model folder's config.json; `where` names the file.
+/// The outline of a model folder's config.json; `where` names the file.
 /// Errors  ModelError: an unknown model_type with the known list, a missing or impossible value.
-DecoderSpec read_decoder_spec(const nlohmann::ordered_json& config, const std::string& where);
+std::unique_ptr<ModelOutline> read_model_outline(const nlohmann::ordered_json& config,
+                                                 const std::string& where);
 
 }  // namespace lora_dist

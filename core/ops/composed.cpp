@@ -95,7 +95,7 @@ at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, doubl
     if (softcap > 0) dx.mul_(1 - (x / softcap).square());
     logits_CV.copy_(dx);
   }
-  return losses.to(at::kDouble).sum();
+  return losses.to(at::kDouble);
 }
 
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) {

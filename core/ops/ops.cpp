@@ -117,13 +117,22 @@ at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, doubl
   if (!is_cpu(logits_CV)) return composed::cross_entropy(logits_CV, labels_C, softcap, gradient);
   const int64_t rows = logits_CV.size(0), width = logits_CV.size(1);
   const Element element = element_of(logits_CV);
-  std::vector<double> losses(rows);
+  const at::Tensor losses_C = at::empty({rows}, at::kDouble);
+  double* losses = losses_C.mutable_data_ptr<double>();
   parallel_rows(rows, grain_for(width), [&](int64_t first, int64_t last) {
-    table().cross_entropy(element, logits_CV.data_ptr(), labels_C.const_data_ptr<int64_t>(),
-                          losses.data(), static_cast<float>(softcap), gradient, first, last, width);
+    table().cross_entropy(element, logits_CV.data_ptr(), labels_C.const_data_ptr<int64_t>(), losses,
+                          static_cast<float>(softcap), gradient, first, last, width);
   });
-  double sum = 0;  // in row order: the same bits for any number of threads
-  for (const double loss : losses) sum += loss;
+  return losses_C;
+}
+
+at::Tensor sum_in_order(const at::Tensor& values) {
+  const at::Tensor given = values.to(at::kDouble).contiguous();
+  if (const auto* gpu = cuda::rows_for(given)) return gpu->sum(given);
+  if (!is_cpu(given)) return given.sum();
+  const double* value = given.const_data_ptr<double>();
+  double sum = 0;
+  for (int64_t i = 0; i < given.numel(); ++i) sum += value[i];
   return at::scalar_tensor(sum, at::kDouble);
 }
 

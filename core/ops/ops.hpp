@@ -41,11 +41,14 @@ at::Tensor gated(Activation activation, const at::Tensor& gate_NF, const at::Ten
 void gated_backward(Activation activation, at::Tensor gate_NF, at::Tensor up_NF,
                     const at::Tensor& dy_NF);
 
-/// Sum of the rows' losses: 0-dim, fp64, on the device of the logits, so that a GPU is not waited
-/// for. With `gradient`, logits_CV is replaced by d(sum)/d(logits).
+/// The rows' losses (C), fp64, on the device of the logits, so that a GPU is not waited for. With
+/// `gradient`, logits_CV is replaced by d(sum of them)/d(logits).
 /// softcap > 0: logits are first softcap * tanh(logits / softcap).
 at::Tensor cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C, double softcap,
                          bool gradient);
+
+/// 0-dim, fp64, on the device of the values: the same bits for any number of threads.
+at::Tensor sum_in_order(const at::Tensor& values);
 
 /// x * keep / (1 - p); the same stream gives the same mask on every device, and the backward of y
 /// is dropout(dy).

@@ -15,8 +15,9 @@ class Task {
   /// with the same numbers on every rank.
   virtual double forward_backward(const Batch& batch, const PassContext& pass,
                                   const GradientProgress& progress) = 0;
-  /// The same sum, nothing drawn, no gradient.
-  virtual double loss(const Batch& batch) = 0;
+  /// The same sum without a gradient. With `pass.training` false nothing is drawn that training
+  /// alone draws; what an evaluation draws is a function of its seed, step and slot.
+  virtual double loss(const Batch& batch, const PassContext& pass) = 0;
   /// Stands in for forward_backward() (if `with_gradients`) or loss() on a rank that has no slot
   /// left in a round: where ranks share a sharded base, its weights reach the others only with this
   /// rank's part (core/weight_source.hpp), and so do the sums that begin during a backward pass.

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "core/models/decoder.hpp"
+#include "core/models/decoder/decoder.hpp"
 #include "core/tasks/task.hpp"
 
 namespace lora_dist {

@@ -4,8 +4,8 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
-#include "core/models/tied_head.hpp"
 #include "data/inspect/kinds.hpp"
 #include "data/templates/template.hpp"
 #include "data/weights/base_folder.hpp"
@@ -32,27 +32,27 @@ const char* activation_name(kernels::Activation activation) {
 }
 
 /// The last names of the linear layers, in the order of the model: what target_modules may name.
-std::vector<std::string> linear_layers(const DecoderSpec& spec) {
+std::vector<std::string> linear_layers(const WeightTable& table) {
   std::vector<std::string> names;
-  for (const WeightRow& row : weight_rows(spec)) {
-    constexpr std::string_view kSuffix = "_proj.weight";
-    if (!row.name.ends_with(kSuffix)) continue;
-    const size_t begin = row.name.rfind('.', row.name.size() - kSuffix.size()) + 1;
-    const std::string name = row.name.substr(begin, row.name.rfind('.') - begin);
+  for (const std::string& module : table.linear_modules()) {
+    const std::string name = module.substr(module.rfind('.') + 1);
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
   return names;
 }
 
-Json model_json(const DecoderSpec& spec) {
-  const std::set<int64_t> windows(spec.windows.begin(), spec.windows.end());
-  return {{"num_layers", spec.num_layers},
+Json model_json(const ModelOutline& model) {
+  const DecoderSpec& spec = decoder_spec_of(model);
+  const BlockSpec& block = spec.blocks.front();  // others differ in the window alone
+  std::set<int64_t> windows;
+  for (const BlockSpec& one : spec.blocks) windows.insert(one.attention.window);
+  return {{"num_layers", spec.num_blocks()},
           {"width", spec.hidden_size},
-          {"feed_forward", spec.intermediate_size},
-          {"heads", spec.num_heads},
-          {"kv_heads", spec.num_kv_heads},
-          {"head_dim", spec.head_dim},
-          {"activation", activation_name(spec.activation)},
+          {"feed_forward", block.mlp.feed_forward},
+          {"heads", block.attention.num_heads},
+          {"kv_heads", block.attention.num_kv_heads},
+          {"head_dim", block.attention.head_dim},
+          {"activation", activation_name(block.mlp.activation)},
           {"windows", windows},  // 0: all tokens before
           {"positions", spec.max_positions},
           {"rope", spec.rope.kind},
@@ -60,7 +60,7 @@ Json model_json(const DecoderSpec& spec) {
           {"rope_factor", spec.rope.factor},
           {"rope_positions", most_positions(spec.rope, spec.max_positions)},
           {"tied_head", spec.tied_embeddings},
-          {"linear_layers", linear_layers(spec)}};
+          {"linear_layers", linear_layers(model.table())}};
 }
 
 /// Of the files that hold weights.
@@ -108,9 +108,9 @@ nlohmann::ordered_json inspect_base_model(const std::string& model_dir) {
     if (config.contains(key)) result[key] = config[key];
   result.update(tensor_totals(source->weights()));
   result["model"] = answer_or_reason([&] {
-    DecoderSpec spec = read_decoder_spec(config, (fs::path(model_dir) / "config.json").string());
-    settle_head(spec, *source);
-    return model_json(spec);
+    const auto model = read_model_outline(config, (fs::path(model_dir) / "config.json").string());
+    model->settle(*source);
+    return model_json(*model);
   });
   result["files"] = file_list(model_dir);
   result["tokenizer"] = answer_or_reason([&] { return tokenizer_json(model_dir); });

@@ -63,7 +63,7 @@ class EvaluateCommand final : public Command {
                         model.tokenizer.get(), model.prompt_template.get(), *alone.front());
     warn_of_long_samples(*dataset, model.decoder->spec());
     const std::unique_ptr<Task> task = make_text_generation_task(*model.decoder);
-    report(*dataset, held_out_loss(*alone.front(), *task, *stream_of(*dataset)));
+    report(*dataset, held_out_loss(*alone.front(), *task, *stream_of(*dataset), /*seed=*/42));
     return 0;
   }
 

@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.hpp"
-#include "core/models/tied_head.hpp"
+#include "core/models/decoder/tied_head.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/run/base_model.hpp"

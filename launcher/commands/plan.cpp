@@ -10,9 +10,8 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
-#include "core/fit.hpp"
 #include "core/models/model_families.hpp"
-#include "core/models/tied_head.hpp"
+#include "core/planning/fit.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
@@ -27,16 +26,6 @@ namespace {
 
 // Whoever asks for one GPU has no use for hundreds.
 constexpr int kMostProposedRanks = 64;
-
-// The module paths of a spec's linear layers, from its table of weights.
-std::vector<std::string> linear_modules(const DecoderSpec& spec) {
-  std::vector<std::string> modules;
-  for (const WeightRow& row : weight_rows(spec)) {
-    if (row.shape.size() == 2 && row.name.ends_with("_proj.weight"))
-      modules.push_back(row.name.substr(0, row.name.size() - 7));
-  }
-  return modules;
-}
 
 class PlanCommand final : public Command {
  public:
@@ -84,10 +73,10 @@ class PlanCommand final : public Command {
                        config.distribution.threads_per_rank));
     const int64_t program_bytes =
         program_bytes_of(base, config.model.dtype, gpu_ ? at::kCUDA : at::kCPU);
-    DecoderSpec spec = read_decoder_spec(read_model_config(base), base + "/config.json");
+    const auto model = read_model_outline(read_model_config(base), base + "/config.json");
     const std::unique_ptr<WeightSource> files = open_base_weights(base);
-    settle_head(spec, *files);
-    const FitRequest request = fit_request(config, spec, *files, program_bytes);
+    model->settle(*files);
+    const FitRequest request = fit_request(config, *model, *files, program_bytes);
     const Fit fit = find_fit(request);
     const PlanReport report{.config = config,
                             .request = request,
@@ -107,15 +96,16 @@ class PlanCommand final : public Command {
   }
 
  private:
-  FitRequest fit_request(const Config& config, const DecoderSpec& spec, const WeightSource& files,
+  FitRequest fit_request(const Config& config, const ModelOutline& model, const WeightSource& files,
                          int64_t program_bytes) const {
-    FitRequest request{.plan = plan_request(
-                           config, spec, files,
-                           match_targets(linear_modules(spec), config.adapter.target_modules,
-                                         config.adapter.exclude_modules, spec.model_type),
-                           config.data.max_seq_length, gpu_ ? at::kCUDA : at::kCPU, program_bytes),
-                       .steps = config.steps,
-                       .shardings = {}};
+    FitRequest request{
+        .plan = plan_request(
+            config, model, files,
+            match_targets(model.table().linear_modules(), config.adapter.target_modules,
+                          config.adapter.exclude_modules, model.model_type()),
+            config.data.max_seq_length, gpu_ ? at::kCUDA : at::kCPU, program_bytes),
+        .steps = config.steps,
+        .shardings = {}};
     HostLayout& ranks = request.plan.ranks;
     ranks = HostLayout::in_blocks(num_ranks_, std::min(num_hosts_, num_ranks_));
     request.plan.slots_per_step = slots_per_step(config, num_ranks_);

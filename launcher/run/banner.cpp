@@ -104,7 +104,7 @@ std::string banner_text(const BannerFacts& facts) {
     text += labelled(label, value);
   };
   line("base", fmt::format("{} ({}, {} layers, {} parameters)", facts.config.model.base_model,
-                           facts.spec.model_type, facts.spec.num_layers,
+                           facts.model.model_type(), facts.model.num_blocks(),
                            count_text(facts.plan.base_parameters)));
   line("adapter",
        fmt::format("lora_rank {}, lora_alpha {:g}: {} trainable parameters ({:.2f} %)",

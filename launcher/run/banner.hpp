@@ -5,8 +5,8 @@
 #include <string>
 
 #include "core/config.hpp"
-#include "core/models/decoder_spec.hpp"
-#include "core/plan.hpp"
+#include "core/models/model.hpp"
+#include "core/planning/plan.hpp"
 #include "core/world.hpp"
 #include "data/dataset.hpp"
 #include "data/sources/source.hpp"
@@ -32,7 +32,7 @@ size_t terminal_columns();
 struct BannerFacts {
   const Config& config;
   const WorldInfo& world;
-  const DecoderSpec& spec;
+  const ModelOutline& model;
   const RunPlan& plan;
   const DatasetStats& data;
   std::string data_details;  // data_text

@@ -5,10 +5,9 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "core/models/decoder_units.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
 #include "core/models/resident_weights.hpp"
-#include "core/models/tied_head.hpp"
 #include "data/weights/base_folder.hpp"
 #include "data/weights/base_view.hpp"
 #include "data/weights/generation_config.hpp"
@@ -63,11 +62,11 @@ std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, dou
 }
 
 // The weights where `request` wants them, and the decoder that reads them there.
-void make_decoder(OpenedModel& model, DecoderSpec spec, const OpenRequest& request) {
-  DecoderOptions options;
+void make_decoder(OpenedModel& model, const ModelOutline& outline, const OpenRequest& request) {
+  ModelOptions options;
   options.device = choose_device(request.device, request.local_rank);
   if (is_gathered(request.sharding)) {
-    model.weights = make_sharded_weights(*model.files, decoder_units(spec, *model.files),
+    model.weights = make_sharded_weights(*model.files, weight_units(outline.table(), *model.files),
                                          *request.gather_group, options.device);
   } else if (request.sharding == Sharding::none || !options.device.is_cpu()) {
     model.weights = make_resident_weights(*model.files, options.device);
@@ -76,7 +75,7 @@ void make_decoder(OpenedModel& model, DecoderSpec spec, const OpenRequest& reque
   options.compute = compute_dtype(request.dtype, options.device);
   options.recompute_blocks = request.recompute_blocks;
   options.deterministic = request.deterministic;
-  model.decoder = std::make_unique<Decoder>(std::move(spec), weights, options);
+  model.decoder = std::make_unique<Decoder>(decoder_spec_of(outline), weights, options);
 }
 
 }  // namespace
@@ -108,11 +107,7 @@ at::ScalarType compute_dtype(const std::string& dtype, at::Device device) {
 }
 
 std::vector<std::string> linear_names(Decoder& model) {
-  std::vector<std::string> names;
-  for (const LinearGroup* group : model.linear_groups()) {
-    for (const Linear& linear : group->linears()) names.push_back(linear.name());
-  }
-  return names;
+  return model.outline().table().linear_modules();
 }
 
 std::string base_dir_of_rank(const Config& config, Communicator& world) {
@@ -121,9 +116,9 @@ std::string base_dir_of_rank(const Config& config, Communicator& world) {
 }
 
 void place_weights(OpenedModel& model, const OpenRequest& request) {
-  DecoderSpec spec = model.decoder->spec();
+  const DecoderOutline outline = model.decoder->outline();
   model.decoder.reset();  // it reads the weights that are replaced
-  make_decoder(model, std::move(spec), request);
+  make_decoder(model, outline, request);
 }
 
 std::string obstacle_to_graphs(const GraphConditions& conditions) {
@@ -146,17 +141,18 @@ OpenedModel open_model(const OpenRequest& request) {
   OpenedModel model;
   model.folder = request.base;
   model.config = read_model_config(request.base);
-  DecoderSpec spec = read_decoder_spec(model.config, request.base + "/config.json");
+  const auto outline = read_model_outline(model.config, request.base + "/config.json");
+  const int64_t vocab_size = decoder_spec_of(*outline).vocab_size;
   model.eos_ids = read_eos_ids(request.base);
   std::erase_if(model.eos_ids, [&](int64_t id) {
-    if (id < spec.vocab_size) return false;
+    if (id < vocab_size) return false;
     log_warning(fmt::format("{}: eos_token_id {} is beyond the vocabulary of {} and ends no text",
-                            request.base, id, spec.vocab_size));
+                            request.base, id, vocab_size));
     return true;
   });
   model.files = open_base_weights(request.base);
-  settle_head(spec, *model.files);
-  make_decoder(model, std::move(spec), request);
+  outline->settle(*model.files);
+  make_decoder(model, *outline, request);
   std::string template_name = request.template_name;
   for (const AdapterChoice& choice : request.adapters) {
     const LoadedAdapter loaded = load_adapter(choice.path);

@@ -9,7 +9,7 @@
 #include "core/adapters/adapter.hpp"
 #include "core/communicator.hpp"
 #include "core/config.hpp"
-#include "core/models/decoder.hpp"
+#include "core/models/decoder/decoder.hpp"
 #include "core/sharding.hpp"
 #include "data/exports/adapter_files.hpp"
 #include "data/templates/template.hpp"

@@ -1,7 +1,7 @@
 // Samples that are longer than the base was made for.
 #pragma once
 
-#include "core/models/decoder_spec.hpp"
+#include "core/models/decoder/decoder_spec.hpp"
 #include "data/dataset.hpp"
 
 namespace lora_dist {

@@ -17,7 +17,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
-#include "core/plan.hpp"
+#include "core/planning/plan.hpp"
 #include "launcher/run/device.hpp"
 
 namespace lora_dist {

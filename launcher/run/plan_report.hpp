@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/fit.hpp"
+#include "core/planning/fit.hpp"
 
 namespace lora_dist {
 

@@ -1,8 +1,8 @@
 #include "launcher/run/plan_request.hpp"
 
-#include "core/models/model_families.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "core/ops/ops.hpp"
-#include "core/rehearsal.hpp"
+#include "core/planning/rehearsal.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/run/base_model.hpp"
 #include "launcher/run/memory.hpp"
@@ -24,14 +24,14 @@ int64_t program_bytes_of(const std::string& base, const std::string& dtype, at::
   return resident_bytes() + kNotRehearsedBytes;
 }
 
-PlanRequest plan_request(const Config& config, const DecoderSpec& spec, const WeightSource& files,
+PlanRequest plan_request(const Config& config, const ModelOutline& model, const WeightSource& files,
                          std::vector<std::string> targets, int64_t tokens, at::Device device,
                          int64_t program_bytes) {
   const at::ScalarType compute = compute_dtype(config.model.dtype, device);
   const auto bytes = [](at::ScalarType dtype) {
     return static_cast<int64_t>(c10::elementSize(dtype));
   };
-  return {.spec = spec,
+  return {.model = model,
           .targets = std::move(targets),
           .adapter = config.adapter,
           .batch_size = config.steps.batch_size,

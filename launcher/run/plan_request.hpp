@@ -1,7 +1,7 @@
 // What core/plan wants to know, from a config and an opened base.
 #pragma once
 
-#include "core/plan.hpp"
+#include "core/planning/plan.hpp"
 #include "core/weight_source.hpp"
 
 namespace lora_dist {
@@ -13,7 +13,7 @@ int64_t program_bytes_of(const std::string& base, const std::string& dtype, at::
 
 /// All of the request but ranks, slots and what core/fit chooses. `tokens` is the longest sequence;
 /// `program_bytes` as program_bytes_of() measured them.
-PlanRequest plan_request(const Config& config, const DecoderSpec& spec, const WeightSource& files,
+PlanRequest plan_request(const Config& config, const ModelOutline& model, const WeightSource& files,
                          std::vector<std::string> targets, int64_t tokens, at::Device device,
                          int64_t program_bytes);
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/communicator.hpp"
-#include "core/fit.hpp"
+#include "core/planning/fit.hpp"
 
 namespace lora_dist {
 

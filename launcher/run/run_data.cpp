@@ -4,7 +4,7 @@
 
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "core/plan.hpp"
+#include "core/planning/plan.hpp"
 
 namespace lora_dist {
 namespace {

@@ -14,7 +14,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/ops/cuda/rows.hpp"
-#include "core/plan.hpp"
+#include "core/planning/plan.hpp"
 #include "core/sha256.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
@@ -240,7 +240,7 @@ class Run {
   // What would end the run after its data, and is known without them.
   void check_before_data() {
     PlanRequest request =
-        plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
+        plan_request(config_, base_.decoder->outline(), *base_.files, targets_,
                      /*tokens=*/config_.data.max_seq_length, device_, program_bytes_);
     request.ranks = HostLayout::of(communicator_->hosts());
     // A checkpoint holds the adapter and two moments, all fp32.
@@ -330,7 +330,7 @@ class Run {
 
   void record_blocks() {
     if (!config_.distribution.cuda_graphs) return;
-    const DecoderOptions& options = base_.decoder->options();
+    const ModelOptions& options = base_.decoder->options();
     const std::string obstacle =
         obstacle_to_graphs({.device = options.device,
                             .capability = ops::cuda::compute_capability(options.device),
@@ -366,8 +366,8 @@ class Run {
   }
 
   FitRequest fit_request() const {
-    FitRequest request{.plan = plan_request(config_, base_.decoder->spec(), *base_.files, targets_,
-                                            longest_row(), device_, program_bytes_),
+    FitRequest request{.plan = plan_request(config_, base_.decoder->outline(), *base_.files,
+                                            targets_, longest_row(), device_, program_bytes_),
                        .steps = config_.steps,
                        .shardings = {sharding_},
                        .num_samples = data_.stream->num_rows()};
@@ -465,7 +465,7 @@ class Run {
   std::string banner() const {
     return banner_text({.config = config_,
                         .world = world_info_,
-                        .spec = base_.decoder->spec(),
+                        .model = base_.decoder->outline(),
                         .plan = fit_.plan,
                         .data = data_.train->stats(),
                         .data_details = data_details(),

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/files.hpp"
@@ -121,7 +122,7 @@ TEST(RopeOfTheReference, HasOurFrequenciesAtEachLength) {
     const DecoderSpec spec = read_decoder_spec(entry["config"], "config.json");
     for (const auto& [length, expected] : entry["lengths"].items()) {
       const RopeFrequencies ours =
-          rope_frequencies(spec.rope, spec.head_dim, spec.max_positions, std::stoll(length));
+          rope_frequencies(spec.rope, spec.head_dim(), spec.max_positions, std::stoll(length));
       const std::vector<double> theirs = expected["inverse_frequencies"];
       ASSERT_EQ(ours.inverse_frequencies.size(), theirs.size());
       for (size_t i = 0; i < theirs.size(); ++i)

@@ -15,6 +15,7 @@
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/base_model.hpp"
 #include "tests/support/gpu.hpp"
+#include "tests/support/text_passes.hpp"
 #include "tests/support/vector_stream.hpp"
 
 namespace lora_dist {
@@ -100,7 +101,7 @@ class GoldenModel : public testing::TestWithParam<std::string> {
     TrainableParams& params = model.adapters.front()->params();
     double loss = 0, labels = 0;
     for (const TextBatch& batch : batches()) {
-      loss += model.decoder->forward_backward(batch, {});
+      loss += forward_backward(*model.decoder, batch);
       labels += static_cast<double>(labels_in(batch));
     }
     const double expected = read_json(folder() / "expected.json").at("loss_" + dtype);
@@ -174,16 +175,16 @@ TEST_P(GoldenModel, GivesPackedSamplesTheLossAndGradientsTheyHaveApart) {
   packed.positions_BT =
       in_a_row(at::arange(kLength).repeat({count}), at::arange(kPadding, at::kLong));
 
-  const double loss = model.decoder->forward_backward(apart, {});
+  const double loss = forward_backward(*model.decoder, apart);
   const at::Tensor gradient = params.gradient().clone();
   params.gradient().zero_();
   ASSERT_GE(count, 2);
-  EXPECT_NEAR(model.decoder->forward_backward(packed, {}), loss, 1e-6 * loss);
+  EXPECT_NEAR(forward_backward(*model.decoder, packed), loss, 1e-6 * loss);
   EXPECT_LT((params.gradient() - gradient).abs().max().item<double>(),
             1e-5 * gradient.abs().max().item<double>());
-  EXPECT_NEAR(model.decoder->loss(packed), loss, 1e-6 * loss);
+  EXPECT_NEAR(loss_of(*model.decoder, packed), loss, 1e-6 * loss);
   packed.positions_BT.reset();  // the samples do see each other without it
-  EXPECT_GT(std::abs(model.decoder->loss(packed) - loss), 1e-4 * loss);
+  EXPECT_GT(std::abs(loss_of(*model.decoder, packed) - loss), 1e-4 * loss);
 }
 
 TEST_P(GoldenModel, GivesASampleTheLossItHasAloneWhateverPaddingAndNeighbours) {
@@ -208,15 +209,15 @@ TEST_P(GoldenModel, GivesASampleTheLossItHasAloneWhateverPaddingAndNeighbours) {
     row_tokens.push_back(sample);
     row_labels.push_back(labels);
     row_positions.push_back(at::arange(length, at::kLong));
-    alone +=
-        model.decoder->loss({.tokens_BT = sample.unsqueeze(0), .labels_BT = labels.unsqueeze(0)});
+    alone += loss_of(*model.decoder,
+                     {.tokens_BT = sample.unsqueeze(0), .labels_BT = labels.unsqueeze(0)});
   }
   const TextBatch packed{.tokens_BT = at::cat(row_tokens).unsqueeze(0),
                          .labels_BT = at::cat(row_labels).unsqueeze(0),
                          .positions_BT = at::cat(row_positions).unsqueeze(0)};
-  EXPECT_NEAR(model.decoder->loss(padded), alone, 1e-6 * alone);
-  EXPECT_NEAR(model.decoder->forward_backward(padded, {}), alone, 1e-6 * alone);
-  EXPECT_NEAR(model.decoder->loss(packed), alone, 1e-6 * alone);
+  EXPECT_NEAR(loss_of(*model.decoder, padded), alone, 1e-6 * alone);
+  EXPECT_NEAR(forward_backward(*model.decoder, padded), alone, 1e-6 * alone);
+  EXPECT_NEAR(loss_of(*model.decoder, packed), alone, 1e-6 * alone);
 }
 
 TEST_P(GoldenModel, GeneratesBeyondTheOriginalLengthAsItReadsAll) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/models/model_families.hpp"
 #include "tests/support/paper_weights.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/safetensors_bytes.hpp"
@@ -24,7 +25,8 @@ bool write_huge_base(const TempFolder& folder) {
   folder.write("base/config.json", config.dump());
   nlohmann::ordered_json header;
   int64_t end = 0;
-  for (const WeightRow& row : weight_rows(read_decoder_spec(config, "config.json"))) {
+  const auto model = read_model_outline(config, "config.json");
+  for (const WeightRow& row : model->table().rows()) {
     const int64_t begin = end;
     end += 4 * c10::multiply_integers(row.shape);
     header[row.name] = {{"dtype", "F32"}, {"shape", row.shape}, {"data_offsets", {begin, end}}};

@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/adapters/adapter.hpp"
-#include "core/models/decoder_units.hpp"
-#include "core/models/model_families.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "core/optimizers/optimizer.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
@@ -51,8 +50,9 @@ struct Wired {
       : files(open_base_weights(kFolder)),
         spec(read_decoder_spec(read_model_config(kFolder), kFolder)) {
     if (setting.cuts_base)
-      cut = make_sharded_weights(*files, decoder_units(spec, *files), communicator);
-    decoder = std::make_unique<Decoder>(spec, cut ? *cut : *files, DecoderOptions{});
+      cut = make_sharded_weights(*files, weight_units(DecoderOutline(spec).table(), *files),
+                                 communicator);
+    decoder = std::make_unique<Decoder>(spec, cut ? *cut : *files, ModelOptions{});
     adapter = adapters().at("lora")(
         {.groups = decoder->linear_groups(), .config = {}, .targets = setting.targets});
     adapter->initialize(1);
@@ -128,8 +128,9 @@ TEST(SumBesideBackward, TellsWhatIsFinalWithAndWithoutASlotAlike) {
   const auto told = [&](const Setting& setting) {
     Wired rank(*world[0], setting);
     std::vector<int64_t> with_slot, without;
-    rank.decoder->forward_backward(text_batch_of(batches_of_uneven_lengths(1)[0]), {},
-                                   [&](int64_t first) { with_slot.push_back(first); });
+    make_text_generation_task(*rank.decoder)
+        ->forward_backward(batches_of_uneven_lengths(1)[0], {},
+                           [&](int64_t first) { with_slot.push_back(first); });
     rank.decoder->accompany(/*with_gradients=*/true,
                             [&](int64_t first) { without.push_back(first); });
     rank.decoder->accompany(/*with_gradients=*/false,

@@ -3,8 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/models/decoder_units.hpp"
-#include "core/models/model_families.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "data/files.hpp"
 #include "data/weights/base_folder.hpp"
 #include "dist/sharding/sharded_weights.hpp"
@@ -23,9 +22,9 @@ TEST(ShardedWeights, AreTheWeightsOfTheFileWhileTheirUnitRuns) {
       run_ranks(world_size, [&](Communicator& world) {
         const auto files = open_base_weights(kBase + family);
         const DecoderSpec spec = read_decoder_spec(read_model_config(kBase + family), family);
-        const WeightUnits units = decoder_units(spec, *files);
+        const WeightUnits units = weight_units(DecoderOutline(spec).table(), *files);
         const auto sharded = make_sharded_weights(*files, units, world);
-        const std::vector<size_t> order = units_of_pass(spec, /*lowest_layer=*/0);
+        const std::vector<size_t> order = DecoderOutline(spec).units_of_pass(/*lowest_block=*/0);
         WeightPass pass(*sharded, order);
         for (const size_t unit : order) {
           pass.enter_next_unit();

@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/models/decoder_spec.hpp"
-#include "core/models/model_families.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "core/weight_source.hpp"
 
 namespace lora_dist {
@@ -14,7 +13,8 @@ namespace lora_dist {
 class PaperWeights final : public WeightSource {
  public:
   explicit PaperWeights(const DecoderSpec& spec) {
-    for (const WeightRow& row : weight_rows(spec))
+    const DecoderOutline outline(spec);
+    for (const WeightRow& row : outline.table().rows())
       weights_.push_back({row.name, at::kBFloat16, row.shape});
   }
   const std::string& location() const override { return location_; }
@@ -56,10 +56,9 @@ inline DecoderSpec paper_llama(const LlamaShape& shape) {
 inline std::vector<std::string> modules_of_every_block(const DecoderSpec& spec,
                                                        const std::vector<std::string>& names) {
   std::vector<std::string> modules;
-  for (const WeightRow& row : weight_rows(spec))
+  for (const std::string& module : DecoderOutline(spec).table().linear_modules())
     for (const std::string& name : names)
-      if (row.name.ends_with("." + name + ".weight"))
-        modules.push_back(row.name.substr(0, row.name.size() - std::string(".weight").size()));
+      if (module.ends_with("." + name)) modules.push_back(module);
   return modules;
 }
 

@@ -131,7 +131,7 @@ at::Tensor Rows::cross_entropy(at::Tensor logits_CV, const at::Tensor& labels_C,
                                   static_cast<float>(softcap), gradient, logits_CV.size(0),
                                   logits_CV.size(1));
   });
-  return sum(losses_C);
+  return losses_C;
 }
 
 at::Tensor Rows::dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream) const {

@@ -33,10 +33,10 @@ class Rows {
                  const lora_dist::cuda::Adamw8bitStep& step) const;
   /// 0-dim, fp64, on the device of `flat`.
   at::Tensor sum_of_squares(const at::Tensor& flat) const;
-
- private:
+  /// 0-dim, of fp64 values, in an order that their number decides.
   at::Tensor sum(const at::Tensor& values) const;
 
+ private:
   const lora_dist::cuda::RowKernels& kernels_;
 };
 

@@ -1,6 +1,6 @@
 // What fits, and what is proposed where it does not. Limits are set one byte below and at what the
 // plan of a setting needs, so every choice hangs on one byte.
-#include "core/fit.hpp"
+#include "core/planning/fit.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ namespace {
 class FitTest : public testing::Test {
  protected:
   FitRequest request(std::vector<Sharding> shardings = {Sharding::shared}, bool on_gpu = false) {
-    PlanRequest plan{.spec = spec_,
+    PlanRequest plan{.model = model_,
                      .targets = modules_of_every_block(spec_, {"q_proj", "v_proj"}),
                      .tokens = tokens_,
                      .base = base_,
@@ -46,6 +46,7 @@ class FitTest : public testing::Test {
   }
 
   const DecoderSpec spec_ = paper_llama({8, 1024, 2816, 16, 16, 32000});
+  const DecoderOutline model_{spec_};
   const PaperWeights base_{spec_};
   StepsConfig steps_;
   int64_t tokens_ = 512;
@@ -206,9 +207,10 @@ TEST_F(FitTest, ProposesAShorterLengthWhereActivationsDecide) {
 
 TEST(FitOfALargeBase, IsProposedOverMoreGpusAndNotForShorterSamples) {
   const DecoderSpec spec = paper_llama({32, 4096, 11008, 32, 32, 32000});
+  const DecoderOutline model(spec);
   const PaperWeights base(spec);
   StepsConfig steps;
-  FitRequest request{.plan = {.spec = spec,
+  FitRequest request{.plan = {.model = model,
                               .targets = modules_of_every_block(spec, kAllLinear),
                               .compute_bytes = 2,
                               .product_bytes = 2,
@@ -238,11 +240,12 @@ TEST(FitProposals, FitWhenTheyAreApplied) {
   int num_proposals = 0;
   for (const LlamaShape& shape : shapes) {
     const DecoderSpec spec = paper_llama(shape);
+    const DecoderOutline model(spec);
     const PaperWeights base(spec);
     for (const bool on_gpu : {false, true})
       for (const double gib : {0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0}) {
         StepsConfig steps{.batch_size = 16};
-        FitRequest request{.plan = {.spec = spec,
+        FitRequest request{.plan = {.model = model,
                                     .targets = modules_of_every_block(spec, kAllLinear),
                                     .batch_size = 16,
                                     .tokens = 2048,

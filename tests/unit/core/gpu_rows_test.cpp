@@ -109,15 +109,15 @@ TEST_P(EveryRowKernel, TakesCrossEntropyWithAndWithoutASoftCapAndAGradient) {
     const at::Tensor logits = make({4, width()}, 6);
     at::Tensor got = logits.clone(), wanted = logits.clone();
     const double expected =
-        ops::composed::cross_entropy(wanted, labels, softcap, true).item<double>();
+        ops::composed::cross_entropy(wanted, labels, softcap, true).sum().item<double>();
     const at::Tensor loss = rows().cross_entropy(got, labels, softcap, true);
     EXPECT_EQ(loss.scalar_type(), at::kDouble);
-    EXPECT_EQ(loss.dim(), 0);
-    EXPECT_NEAR(loss.item<double>(), expected, 1e-6 * expected);
+    EXPECT_EQ(loss.dim(), 1);
+    EXPECT_NEAR(loss.sum().item<double>(), expected, 1e-6 * expected);
     expect_near(got, wanted);
     got = logits.clone();
-    EXPECT_EQ(rows().cross_entropy(got, labels, softcap, false).item<double>(),
-              loss.item<double>());
+    EXPECT_EQ(rows().cross_entropy(got, labels, softcap, false).sum().item<double>(),
+              loss.sum().item<double>());
     EXPECT_TRUE(at::equal(got, logits));
   }
 }
@@ -127,15 +127,16 @@ TEST_P(EveryRowKernel, TakesMinusInfinityForNoChanceAndMakesNaNOfOtherBrokenLogi
   const at::Tensor labels = here(at::tensor({int64_t{3}}));
   at::Tensor logits = make({1, width()}), wanted = logits.clone();
   for (at::Tensor x : {logits, wanted}) x.narrow(1, 8, 8).fill_(-infinity);  // all a thread has
-  const double expected = ops::composed::cross_entropy(wanted, labels, 0, true).item<double>();
-  EXPECT_NEAR(rows().cross_entropy(logits, labels, 0, true).item<double>(), expected,
+  const double expected =
+      ops::composed::cross_entropy(wanted, labels, 0, true).sum().item<double>();
+  EXPECT_NEAR(rows().cross_entropy(logits, labels, 0, true).sum().item<double>(), expected,
               1e-6 * expected);
   expect_near(logits, wanted);
   for (const double broken : {infinity, std::nan("")}) {
     for (const int64_t place : {int64_t{0}, width() - 1}) {
       at::Tensor x = make({1, width()});
       x.select(1, place).fill_(broken);
-      EXPECT_TRUE(std::isnan(rows().cross_entropy(x, labels, 0, true).item<double>()));
+      EXPECT_TRUE(std::isnan(rows().cross_entropy(x, labels, 0, true).sum().item<double>()));
       EXPECT_TRUE(at::isnan(x).any().item<bool>());  // a NaN stays one in bf16
     }
   }
@@ -173,7 +174,7 @@ TEST_P(EveryRowKernel, TakesNoRows) {
   EXPECT_EQ(rows().rms_norm(make({0, width()}), here(waves({width()}, 1, 5)), 1, 1e-5, inv).size(0),
             0);
   const at::Tensor labels = here(at::empty({0}, at::kLong));
-  EXPECT_EQ(rows().cross_entropy(make({0, width()}), labels, 0, true).item<double>(), 0);
+  EXPECT_EQ(rows().cross_entropy(make({0, width()}), labels, 0, true).sum().item<double>(), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Places, EveryRowKernel,

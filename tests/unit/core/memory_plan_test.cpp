@@ -1,9 +1,10 @@
 // What the plan counts beside what bench/plan_memory.py holds against runs: on a GPU, and piece by
 // piece on the CPU.
-#include "core/memory_plan.hpp"
+#include "core/planning/memory_plan.hpp"
 
 #include <gtest/gtest.h>
 
+#include "core/planning/plan.hpp"
 #include "tests/support/paper_weights.hpp"
 
 namespace lora_dist {
@@ -16,20 +17,27 @@ constexpr int64_t kHiddenState = kTokens * 1024 * 2;  // bytes of (N, D), and of
 
 class MemoryPlanOnAGpu : public testing::Test {
  protected:
+  // An adapter of lora_rank 8 on down_proj.
   MemoryPlan plan() const {
-    return plan_memory({.spec = spec_,
+    const PassShape shape{.batch_size = 2,
+                          .tokens = 4096,
+                          .compute_bytes = compute_bytes_,
+                          .product_bytes = compute_bytes_,
+                          .on_gpu = on_gpu_,
+                          .deterministic = deterministic_};
+    const ModelProfile profile =
+        model_.profile(shape, [](const std::vector<std::string>& modules, int64_t, const auto& of) {
+          const int64_t rank = modules.front().ends_with("down_proj") ? 8 : 0;
+          return AdapterLoad{of.activation(rank), of.activation(5 * rank)};
+        });
+    return plan_memory({.table = model_.table(),
+                        .model = profile,
+                        .shape = shape,
                         .trainable_parameters = 1000,
-                        .ranks = {.down = 8, .largest = 8},
-                        .batch_size = 2,
-                        .tokens = 4096,
-                        .compute_bytes = compute_bytes_,
-                        .product_bytes = compute_bytes_,
-                        .on_gpu = on_gpu_,
-                        .deterministic = deterministic_,
                         .records_blocks = records_blocks_});
   }
 
-  const DecoderSpec spec_ = paper_llama({2, 1024, 1024, 8, 2, 1000});
+  const DecoderOutline model_{paper_llama({2, 1024, 1024, 8, 2, 1000})};
   bool on_gpu_ = true, deterministic_ = true, records_blocks_ = false;
   int64_t compute_bytes_ = 2;
 };
@@ -72,47 +80,62 @@ TEST_F(MemoryPlanOnAGpu, CountsNoSnapshotsThere) {
 
 class MemoryPlanOnTheCpu : public testing::Test {
  protected:
-  MemoryPlan plan() const { return plan_memory(request_); }
+  MemoryPlan plan() const {
+    const ModelProfile profile =
+        model_.profile(shape_, [](const auto&...) { return AdapterLoad{}; });
+    return plan_memory({.table = model_.table(),
+                        .model = profile,
+                        .shape = shape_,
+                        .trainable_parameters = trainable_parameters_,
+                        .saves_checkpoints = saves_checkpoints_,
+                        .keeps_best = keeps_best_});
+  }
 
-  const DecoderSpec spec_ = paper_llama({2, 1024, 1024, 8, 2, 1000});
-  MemoryRequest request_{.spec = spec_,
-                         .trainable_parameters = 1'000'000,
-                         .ranks = {.qkv = 8, .largest = 8},
-                         .batch_size = 1,
-                         .tokens = 64,
-                         .saves_checkpoints = false};
+  const DecoderOutline model_{paper_llama({2, 1024, 1024, 8, 2, 1000})};
+  PassShape shape_{.batch_size = 1, .tokens = 64};
+  int64_t trainable_parameters_ = 1'000'000;
+  bool saves_checkpoints_ = false, keeps_best_ = false;
 };
 
 TEST_F(MemoryPlanOnTheCpu, PutsASnapshotWhereAStepsActivationsWere) {
-  request_.tokens = 4096;
+  shape_.tokens = 4096;
   const MemoryPlan without = plan();
-  request_.saves_checkpoints = true;
+  saves_checkpoints_ = true;
   EXPECT_EQ(plan().total(), without.total()) << "12 MB of snapshot fit";
 }
 
 TEST_F(MemoryPlanOnTheCpu, CountsWhatOfASnapshotFindsNoPlaceThere) {
-  request_.trainable_parameters = 100'000'000;
+  trainable_parameters_ = 100'000'000;
   const MemoryPlan without = plan();  // 4 bytes a parameter for the export alone
-  request_.saves_checkpoints = true;
+  saves_checkpoints_ = true;
   EXPECT_EQ(plan().total() - without.total(), 8 * 100'000'000);
 }
 
 TEST_F(MemoryPlanOnTheCpu, CountsTheBestAdapterThatIsKept) {
   const MemoryPlan without = plan();
-  request_.keeps_best = true;
+  keeps_best_ = true;
   EXPECT_EQ(plan().total() - without.total(), 4 * 1'000'000);
 }
 
-TEST_F(MemoryPlanOnTheCpu, CountsWhatTheLayersOfOneInputHaveTogether) {
-  request_.tokens = 4096;
-  const int64_t one_layer = plan().activations;
-  request_.ranks.qkv = 3 * 8;
-  EXPECT_EQ(plan().activations - one_layer, 2 * (3 - 1) * 8 * 4096 * 4)
+TEST(MemoryPlan, CountsWhatAdaptersOnOneInputTakeTogether) {
+  const DecoderSpec spec = paper_llama({2, 1024, 1024, 8, 2, 1000});
+  const DecoderOutline model(spec);
+  const PaperWeights base(spec);
+  const auto activations = [&](const std::vector<std::string>& layers, double dropout) {
+    PlanRequest request{.model = model,
+                        .targets = modules_of_every_block(spec, layers),
+                        .batch_size = 1,
+                        .tokens = 4096,
+                        .base = base};
+    request.adapter.lora_rank = 8;
+    request.adapter.lora_dropout = dropout;
+    return plan_run(request).memory.activations;
+  };
+  const std::vector<std::string> all = {"q_proj", "k_proj", "v_proj"};
+  EXPECT_EQ(activations(all, 0) - activations({"q_proj"}, 0), 2 * (3 - 1) * 8 * 4096 * 4)
       << "x A^T and its gradient, for all three at once";
-  request_.drops_inputs = true;
-  const int64_t dropping = plan().activations;
-  request_.ranks.qkv = 8;
-  EXPECT_EQ(plan().activations, dropping) << "with a dropout each layer has an input of its own";
+  EXPECT_EQ(activations(all, 0.1), activations({"q_proj"}, 0.1))
+      << "with a dropout each layer has an input of its own";
 }
 
 }  // namespace

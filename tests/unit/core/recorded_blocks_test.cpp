@@ -5,12 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "core/adapters/adapter.hpp"
-#include "core/models/decoder.hpp"
-#include "core/models/model_families.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 #include "core/ops/cuda/rows.hpp"
 #include "data/weights/base_folder.hpp"
 #include "tests/support/gpu.hpp"
 #include "tests/support/host_recorder.hpp"
+#include "tests/support/text_passes.hpp"
 
 namespace lora_dist {
 namespace {
@@ -83,7 +83,7 @@ class SmallModel {
 
   /// Loss and gradient of one micro-batch; then the parameters move on.
   std::pair<double, at::Tensor> step(const TextBatch& batch, const PassContext& pass) {
-    const double loss = decoder.forward_backward(batch, pass);
+    const double loss = forward_backward(decoder, batch, pass);
     at::Tensor gradient = params().take_gradient();
     params().flat().sub_(gradient * 0.01);
     adapter->refresh();
@@ -93,7 +93,7 @@ class SmallModel {
  private:
   std::vector<std::string> targets(const PassSetting& setting) {
     std::vector<std::string> names;
-    const std::string last = fmt::format(".{}.", decoder.spec().num_layers - 1);
+    const std::string last = fmt::format(".{}.", decoder.spec().num_blocks() - 1);
     for (const LinearGroup* group : decoder.linear_groups())
       for (const Linear& linear : group->linears())
         if (!setting.upper_layer_only || linear.name().find(last) != std::string::npos)
@@ -165,7 +165,7 @@ void expect_the_bits_of_the_plain_path(const PassSetting& setting,
     EXPECT_TRUE(at::equal(gradient, wanted)) << "micro-batch " << i;
     EXPECT_GT(wanted.abs().max().item<float>(), 0) << "micro-batch " << i;
   }
-  EXPECT_EQ(recorded.decoder.loss(batches[0]), plain.decoder.loss(batches[0]));
+  EXPECT_EQ(loss_of(recorded.decoder, batches[0]), loss_of(plain.decoder, batches[0]));
 }
 
 TEST_P(RecordedBlocks, GiveTheBitsOfThePlainPathWhateverComesInTurn) {
@@ -196,8 +196,8 @@ TEST_P(RecordedBlocks, DrawAnotherMaskInEachStepAndSlot) {
   std::vector<double> losses;
   for (const auto& [step, slot] :
        std::vector<std::pair<uint32_t, uint32_t>>{{1, 0}, {1, 0}, {1, 0}, {2, 0}, {1, 1}, {1, 0}})
-    losses.push_back(model.decoder.forward_backward(
-        batch, {.training = true, .seed = 11, .step = step, .slot = slot}));
+    losses.push_back(forward_backward(model.decoder, batch,
+                                      {.training = true, .seed = 11, .step = step, .slot = slot}));
   for (const size_t same : {1, 2, 5}) EXPECT_EQ(losses[same], losses[0]);
   EXPECT_NE(losses[3], losses[0]);
   EXPECT_NE(losses[4], losses[0]);
@@ -220,7 +220,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Recording, RehearsesThenRecordsThenReplaysInTheOrderOfAPass) {
   SmallModel model({});
-  ASSERT_EQ(model.decoder.spec().num_layers, 2);
+  ASSERT_EQ(model.decoder.spec().num_blocks(), 2);
   const auto recorder = std::make_shared<HostRecorder>();
   model.decoder.record_blocks(recorder);
   const auto events_of = [&](const TextBatch& batch) {

@@ -1,13 +1,13 @@
 // FLOPs, bytes and times of shapes whose figures were worked out by hand, from the formulas of the
 // cost model: 4 Nm + 7 s d_q L + 6 P_L and what sums and gathers send.
-#include "core/step_cost.hpp"
+#include "core/planning/step_cost.hpp"
 
 #include <cmath>
 #include <numeric>
 
 #include <gtest/gtest.h>
 
-#include "core/plan.hpp"
+#include "core/planning/plan.hpp"
 #include "tests/support/paper_weights.hpp"
 
 namespace lora_dist {
@@ -28,6 +28,11 @@ const std::vector<Case> kCases = {
     {"Llama-3.2-1B", {16, 2048, 8192, 32, 8, 128256, true}, 11'272'192, 2.7, 6.0, 8.2},
 };
 
+ModelProfile profile_of(const DecoderSpec& spec, int64_t tokens) {
+  return DecoderOutline(spec).profile({.tokens = tokens},
+                                      [](const auto&...) { return AdapterLoad{}; });
+}
+
 double sum(const std::vector<double>& flops) {
   return std::accumulate(flops.begin(), flops.end(), double{0});
 }
@@ -35,11 +40,12 @@ double sum(const std::vector<double>& flops) {
 TEST(StepCost, CountsTheFlopsOfKnownModels) {
   for (const Case& known : kCases) {
     const DecoderSpec spec = paper_llama(known.shape);
-    FlopsRequest request{.spec = spec, .tokens = 4096, .trainable_parameters = known.trainable};
+    const ModelProfile model = profile_of(spec, /*tokens=*/4096);
+    FlopsRequest request{.model = model, .trainable_parameters = known.trainable};
     const std::vector<double> flops = flops_of_token(request);
-    const double head = flops.at(static_cast<size_t>(spec.num_layers) + 1);
+    const double head = flops.at(static_cast<size_t>(spec.num_blocks()) + 1);
     double forward = head / 2 - 2.0 * static_cast<double>(known.trainable);
-    for (int64_t unit = 0; unit <= spec.num_layers; ++unit) forward += flops[unit];
+    for (int64_t unit = 0; unit <= spec.num_blocks(); ++unit) forward += flops[unit];
     const double rounding = known.step < 100 ? 0.051 : 0.51;  // of the last digit
     EXPECT_NEAR(forward / 1e9, known.forward, rounding) << known.name;
     EXPECT_NEAR(sum(flops) / 1e9, known.step, rounding) << known.name;
@@ -50,9 +56,10 @@ TEST(StepCost, CountsTheFlopsOfKnownModels) {
 
 TEST(StepCost, GoesBackOnlyToTheLowestAdaptedLayer) {
   const DecoderSpec spec = paper_llama({4, 64, 128, 4, 4, 100});
-  FlopsRequest request{.spec = spec, .tokens = 32, .trainable_parameters = 0};
+  const ModelProfile model = profile_of(spec, /*tokens=*/32);
+  FlopsRequest request{.model = model, .trainable_parameters = 0};
   const std::vector<double> all = flops_of_token(request);
-  request.lowest_adapted_layer = 3;
+  request.lowest_adapted_block = 3;
   const std::vector<double> top = flops_of_token(request);
   ASSERT_EQ(all.size(), 10u);  // embedding, 4 blocks, head, 4 blocks
   ASSERT_EQ(top.size(), 7u);
@@ -61,12 +68,15 @@ TEST(StepCost, GoesBackOnlyToTheLowestAdaptedLayer) {
 
 TEST(StepCost, CountsTheKeysInsideAWindowOnly) {
   DecoderSpec spec = paper_llama({1, 64, 128, 4, 4, 100});
-  const FlopsRequest request{.spec = spec, .tokens = 1024};
-  const double whole = sum(flops_of_token(request));
-  spec.windows = {128};
+  const auto flops = [&] {
+    const ModelProfile model = profile_of(spec, /*tokens=*/1024);
+    return sum(flops_of_token({.model = model}));
+  };
+  const double whole = flops();
+  spec.blocks.front().attention.window = 128;
   // Of 1024 positions all but the first 128 see 128: (128 * 64 + 896 * 128) / 1024 = 120 on
   // average, where 512 were seen before. 14 d_q FLOPs for each, forward and backward.
-  EXPECT_DOUBLE_EQ(whole - sum(flops_of_token(request)), 14.0 * 64 * (512 - 120));
+  EXPECT_DOUBLE_EQ(whole - flops(), 14.0 * 64 * (512 - 120));
 }
 
 TEST(StepCost, KnowsHowLongOneWaitsForTheSlowest) {
@@ -135,7 +145,8 @@ TEST(StepCost, SaysNoTimeWhereARateThatItTakesIsMissing) {
 RunPlan plan_on_gpus(const LlamaShape& shape, int num_ranks, int num_hosts, Sharding sharding) {
   const DecoderSpec spec = paper_llama(shape);
   const PaperWeights base(spec);
-  return plan_run({.spec = spec,
+  const DecoderOutline model(spec);
+  return plan_run({.model = model,
                    .targets = modules_of_every_block(spec, kAllLinear),
                    .adapter = {.lora_rank = 16},
                    .batch_size = 2,

@@ -1,10 +1,10 @@
-#include "core/models/tied_head.hpp"
+#include "core/models/decoder/tied_head.hpp"
 
 #include <map>
 
 #include <gtest/gtest.h>
 
-#include "core/models/decoder_units.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
 
 namespace lora_dist {
 namespace {
@@ -60,9 +60,10 @@ TEST_F(TiedHead, IsTheEmbeddingTooWhereTheFileHasItAlone) {
   DecoderSpec spec = settled({{kHeadWeight, embedding_}});
   EXPECT_TRUE(spec.tied_embeddings);
   EXPECT_EQ(spec.embedding_weight, kHeadWeight);
-  EXPECT_EQ(weight_rows(spec).front().name, kHeadWeight);
+  const DecoderOutline outline(spec);
+  EXPECT_EQ(outline.table().rows().front().name, kHeadWeight);
   const NamedWeights weights({{kHeadWeight, embedding_}, {"model.norm.weight", at::ones({4})}});
-  EXPECT_EQ(decoder_units(spec, weights).front().size(), 2u);  // with the final norm
+  EXPECT_EQ(weight_units(outline.table(), weights).front().size(), 2u);  // with the final norm
 }
 
 TEST_F(TiedHead, StaysUntiedWhereTheConfigDoesNotTie) {

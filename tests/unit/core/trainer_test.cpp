@@ -28,7 +28,7 @@ class LinearTask final : public Task {
     params_.gradient().add_(at::tensor({x, 2 * x}).to(at::kFloat));
     return loss(batch);
   }
-  double loss(const Batch& batch) override {
+  double loss(const Batch& batch, const PassContext&) override {
     const at::Tensor w = params_.flat();
     return poisoned ? std::numeric_limits<double>::quiet_NaN()
                     : value(batch) * static_cast<double>(batch.loss_terms) *

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "core/adapters/adapter.hpp"
-#include "core/models/decoder_units.hpp"
-#include "core/plan.hpp"
+#include "core/models/decoder/decoder_outline.hpp"
+#include "core/planning/plan.hpp"
 #include "core/replicas.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
@@ -69,8 +69,9 @@ struct DryRank {
               [=](std::string_view name) { return group_of(rank, num_hosts, name); }) {
     if (sharding == Sharding::hybrid) host = world.split(rank / kRanksPerHost, {.name = "host"});
     if (is_gathered(sharding))
-      cut = make_sharded_weights(files, decoder_units(spec, files), host ? *host : world);
-    decoder = std::make_unique<Decoder>(spec, cut ? *cut : files, DecoderOptions{});
+      cut = make_sharded_weights(files, weight_units(DecoderOutline(spec).table(), files),
+                                 host ? *host : world);
+    decoder = std::make_unique<Decoder>(spec, cut ? *cut : files, ModelOptions{});
     adapter =
         adapters().at("lora")({.groups = decoder->linear_groups(),
                                .config = config,
@@ -113,7 +114,8 @@ RunPlan plan_of(int rank, int num_hosts, Sharding sharding, int64_t num_slots,
                 const AdapterConfig& config = {}) {
   const DecoderSpec spec = paper_llama(kShape);
   const PaperWeights files(spec);
-  return plan_run({.spec = spec,
+  const DecoderOutline model(spec);
+  return plan_run({.model = model,
                    .targets = modules_of_every_block(spec, {"q_proj", "v_proj"}),
                    .adapter = config,
                    .batch_size = 1,
@@ -218,8 +220,9 @@ int64_t memory_of_cut_base(int rank, Sharding sharding) {
   std::unique_ptr<Communicator> host;
   if (sharding == Sharding::hybrid) host = world.split(rank / kRanksPerHost, {.name = "host"});
   const TensorMemory memory;
-  const auto cut = make_sharded_weights(files, decoder_units(spec, files), host ? *host : world);
-  const std::vector<size_t> order = units_of_pass(spec, /*lowest_layer=*/0);
+  const auto cut = make_sharded_weights(files, weight_units(DecoderOutline(spec).table(), files),
+                                        host ? *host : world);
+  const std::vector<size_t> order = DecoderOutline(spec).units_of_pass(/*lowest_block=*/0);
   WeightPass pass(*cut, order);
   for (size_t unit = 0; unit < order.size(); ++unit) pass.enter_next_unit();
   return memory.peak_bytes();
