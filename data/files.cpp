@@ -315,6 +315,22 @@ void remove_folder(const std::string& path, const std::string& first) {
   if (error != 0 && error != ENOENT) fail(folder_label(path), "cannot remove", error);
 }
 
+bool remove_known_files(const std::string& path, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const std::string entry = (fs::path(path) / name).string();
+    std::error_code ignored;
+    if (fs::is_directory(fs::symlink_status(entry, ignored))) {
+      remove_folder(entry);
+    } else {
+      remove_file(entry);
+    }
+  }
+  const int error = attempt("rmdir", path, [&] { return ::rmdir(path.c_str()); });
+  if (error == ENOTEMPTY || error == EEXIST) return false;
+  if (error != 0 && error != ENOENT) fail(folder_label(path), "cannot remove", error);
+  return true;
+}
+
 // --- before a run
 // ---------------------------------------------------------------------------------------------------
 

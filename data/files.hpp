@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/error.hpp"
 #include "core/sha256.hpp"
@@ -100,6 +101,9 @@ bool exchange_names(const std::string& a, const std::string& b);
 void remove_file(const std::string& path);
 /// Removes a folder of plain files, `first` before all others. Missing ones are no error.
 void remove_folder(const std::string& path, const std::string& first = {});
+/// Removes the files `names` of a folder, in this order, and the folder if it held nothing else;
+/// false where it does. A name may be that of a folder whose files are all ours.
+bool remove_known_files(const std::string& path, const std::vector<std::string>& names);
 
 /// Asked before every operation that changes the disk (mkdir, open, write, fsync, close, rename,
 /// unlink, rmdir); a result other than 0 is the errno with which the operation fails without being

@@ -78,8 +78,8 @@ CheckpointManifest parse_manifest(const nlohmann::ordered_json& json, const std:
     if (!entry.is_object()) fail_manifest(path, "'files' holds something else than objects");
     manifest.files.push_back(parse_file(entry, path));
   }
-  for (const char* needed : {kAdapterConfigFile, kAdapterModelFile, kOptimizerFile,
-                             kTrainerStateFile, kResolvedConfigFile}) {
+  for (const std::string& needed : checkpoint_file_names()) {
+    if (needed == kCheckpointManifestFile) continue;
     const auto is_needed = [&](const CheckpointManifest::File& file) {
       return file.name == needed;
     };
@@ -193,12 +193,24 @@ std::optional<int64_t> step_of_folder(const std::string& path) {
   return step;
 }
 
+const std::vector<std::string>& checkpoint_file_names() {
+  static const std::vector<std::string> names = {kCheckpointManifestFile, kAdapterConfigFile,
+                                                 kAdapterModelFile,       kOptimizerFile,
+                                                 kTrainerStateFile,       kResolvedConfigFile};
+  return names;
+}
+
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(const std::string& output_dir) {
   std::vector<std::pair<int64_t, std::string>> found;
   std::error_code problem;
+  const auto holds_any = [](const std::string& folder) {
+    return std::ranges::any_of(checkpoint_file_names(), [&](const std::string& name) {
+      return fs::exists(inside(folder, name));
+    });
+  };
   for (const auto& entry : fs::directory_iterator(output_dir, problem)) {
     const auto step = step_of_folder(entry.path().string());
-    if (step && entry.is_directory(problem)) found.emplace_back(*step, entry.path().string());
+    if (step && holds_any(entry.path().string())) found.emplace_back(*step, entry.path().string());
   }
   std::sort(found.rbegin(), found.rend());
   return found;

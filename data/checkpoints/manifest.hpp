@@ -72,8 +72,11 @@ void check_sizes(const std::string& folder, const CheckpointManifest& manifest);
 /// Hashes of all files agree. Throws Unverified.
 void check_hashes(const std::string& folder, const CheckpointManifest& manifest);
 
-/// Folders checkpoint-<step> in `output_dir` as (step, path), newest first. Empty where there is no
-/// such folder.
+/// Names of the files that a checkpoint consists of, the manifest first.
+const std::vector<std::string>& checkpoint_file_names();
+
+/// Folders checkpoint-<step> in `output_dir` as (step, path), newest first; those that hold no file
+/// of a checkpoint are none. Empty where there is no such folder.
 std::vector<std::pair<int64_t, std::string>> list_checkpoints(const std::string& output_dir);
 /// <step> of a path ".../checkpoint-<step>", or nothing.
 std::optional<int64_t> step_of_folder(const std::string& path);

@@ -86,12 +86,14 @@ std::string write_temporary(const StoreOptions& options, const TrainingState& st
   return folder;
 }
 
-/// Renamed first and emptied manifest first: at no moment does a partly removed checkpoint look
-/// like one.
-void remove_checkpoint(const std::string& folder) {
-  const std::string doomed = folder + ".del-" + random_nonce();
-  rename_durably(folder, doomed);
-  remove_folder(doomed, kCheckpointManifestFile);
+/// Empties a checkpoint that `heir` has replaced: what is no run's moves over.
+void hand_over(const std::string& doomed, const std::string& heir) {
+  if (remove_known_files(doomed, checkpoint_file_names())) return;
+  std::vector<fs::path> others;
+  for (const auto& entry : fs::directory_iterator(doomed)) others.push_back(entry.path());
+  for (const fs::path& path : others)
+    rename_to_free_name(path.string(), (fs::path(heir) / path.filename()).string());
+  remove_known_files(doomed, {});
 }
 
 /// Complete by its sizes, and not another run's.
@@ -142,12 +144,13 @@ void write_checkpoint(const StoreOptions& options, const TrainingState& state) {
   }
   if (!rename_to_free_name(temporary, target)) {
     // A run that went back to an earlier step comes by here again.
-    if (exchange_names(temporary, target)) {
-      remove_folder(temporary, kCheckpointManifestFile);
-    } else {
-      remove_checkpoint(target);
+    std::string former = temporary;
+    if (!exchange_names(temporary, target)) {
+      former = target + ".del-" + random_nonce();
+      rename_durably(target, former);
       rename_durably(temporary, target);
     }
+    hand_over(former, target);
   }
   log_info(fmt::format("{} committed", fs::path(target).filename().string()));
 }
@@ -169,6 +172,18 @@ void rotate_checkpoints(const StoreOptions& options, const TrainingState& newest
   for (const std::string& path : surplus) remove_checkpoint(path);
 }
 
+// Renamed first and emptied manifest first: at no moment does a partly removed checkpoint look like
+// one.
+void remove_checkpoint(const std::string& folder) {
+  const std::string doomed = folder + ".del-" + random_nonce();
+  rename_durably(folder, doomed);
+  if (remove_known_files(doomed, checkpoint_file_names())) return;
+  if (rename_to_free_name(doomed, folder))
+    log_info(
+        fmt::format("{}: its checkpoint is removed; what else lies there is no run's and stays",
+                    folder_label(folder)));
+}
+
 void remove_leftovers(const std::string& output_dir) {
   std::error_code problem;
   std::vector<std::string> leftovers;
@@ -178,7 +193,11 @@ void remove_leftovers(const std::string& output_dir) {
     if (mark != std::string::npos && step_of_folder(name.substr(0, mark)))
       leftovers.push_back(entry.path().string());
   }
-  for (const std::string& path : leftovers) remove_folder(path, kCheckpointManifestFile);
+  for (const std::string& path : leftovers) {
+    const std::string name = path.substr(0, path.rfind('.'));
+    if (remove_known_files(path, checkpoint_file_names())) continue;
+    if (!rename_to_free_name(path, name)) hand_over(path, name);
+  }
 }
 
 }  // namespace lora_dist

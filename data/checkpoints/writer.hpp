@@ -11,6 +11,9 @@ namespace lora_dist {
 void write_checkpoint(const StoreOptions& options, const TrainingState& state);
 /// Removes the oldest beyond `save_total_limit`, once the newest has been read back.
 void rotate_checkpoints(const StoreOptions& options, const TrainingState& newest);
+/// Removes the files of a checkpoint, and its folder where nothing else lies in it; what does
+/// stays, which a line says. Errors  StorageError.
+void remove_checkpoint(const std::string& folder);
 /// Removes the .tmp- and .del- folders of runs that died.
 void remove_leftovers(const std::string& output_dir);
 

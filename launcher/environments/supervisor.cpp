@@ -20,6 +20,7 @@
 #include "launcher/environments/hosts.hpp"
 #include "launcher/environments/library_path.hpp"
 #include "launcher/environments/relayed_errors.hpp"
+#include "launcher/environments/typed_command.hpp"
 #include "launcher/environments/variables.hpp"
 
 namespace lora_dist {
@@ -255,6 +256,7 @@ int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string
   const std::vector<NamedHost> hosts = named_hosts(request);
   std::optional<HostfileCopy> hostfile;
   if (!request.hostfile.empty()) clean.hostfile = hostfile.emplace(hosts).path();
+  hand_on_typed_command();
   const std::vector<std::string> words = mpirun_command(clean, look_around(), arguments);
   prepare_environment(std::find(words.begin(), words.end(), "--oversubscribe") != words.end());
 

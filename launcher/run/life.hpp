@@ -12,14 +12,12 @@
 
 namespace lora_dist {
 
-/// Date, command line, config files, version, world size, the host of each rank, and the commit
-/// where the working directory or a config file lies in a git repository.
+/// Date, the command that was typed, config files, version, world size, the host of each rank, and
+/// the commit where the working directory or a config file lies in a git repository.
 nlohmann::ordered_json describe_life(const Config& config, const WorldInfo& world,
                                      const std::vector<std::string>& hosts);
 
 /// "2026-12-01T09:30:00Z"
 std::string utc_now();
-/// A command line as a shell takes it.
-std::string shell_text(const std::vector<std::string>& words);
 
 }  // namespace lora_dist

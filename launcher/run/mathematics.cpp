@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/config/values.hpp"
+#include "launcher/run/run_files.hpp"
 
 namespace lora_dist {
 namespace {
@@ -157,9 +158,29 @@ bool state_fits_after_change_of(std::string_view key) {
   return std::find(std::begin(kShapes), std::end(kShapes), key) == std::end(kShapes);
 }
 
+nlohmann::ordered_json fingerprints_of(const nlohmann::ordered_json& record) {
+  return record.contains("fingerprints") && record["fingerprints"].is_object()
+             ? record["fingerprints"]
+             : nlohmann::ordered_json::object();
+}
+
+const nlohmann::ordered_json& mathematics_in(const nlohmann::ordered_json& fingerprints) {
+  static const nlohmann::ordered_json none = nlohmann::ordered_json::object();
+  const auto found = fingerprints.find("mathematics");
+  return found == fingerprints.end() ? none : *found;
+}
+
+bool has_same(const char* key, const nlohmann::ordered_json& saved,
+              const nlohmann::ordered_json& asked) {
+  const std::string before = text_in(saved, key), now = text_in(asked, key);
+  return before.empty() || now.empty() || before == now;
+}
+
 nlohmann::ordered_json mathematics_of(const Config& config, int64_t slots_per_step) {
   nlohmann::ordered_json mathematics;
   Config copy = config;
+  auto& sets = copy.data.val_data_path.sets;
+  if (sets.size() > 1) sets.resize(1);
   const bool steered = evaluations_steer(config);
   copy.each_field([&](const char* key, auto& value, const FieldRule&, const char*) {
     const KeyEffect effect = effect_of(key);
@@ -185,6 +206,14 @@ std::vector<ChangedKey> changed_keys(const nlohmann::ordered_json& saved,
     if (before != now && (length_counts || !is_length)) changed.push_back({key, before, now});
   }
   return changed;
+}
+
+std::string why_it_counts(std::string_view key) {
+  if (key == "max_steps" || key == "epochs")
+    return "the learning rate of each step depends on how many there are";
+  if (effect_of(key) == KeyEffect::steering)
+    return "held-out losses decide here when to stop, what is exported or the learning rate";
+  return {};
 }
 
 }  // namespace lora_dist

@@ -21,24 +21,6 @@ bool is_path(const std::string& wish) {
   return wish != "auto" && wish != "true" && wish != "false" && !wish.empty();
 }
 
-Json fingerprints_of(const Json& record) {
-  return record.contains("fingerprints") && record["fingerprints"].is_object()
-             ? record["fingerprints"]
-             : Json::object();
-}
-
-const Json& mathematics_in(const Json& fingerprints) {
-  static const Json none = Json::object();
-  const auto found = fingerprints.find("mathematics");
-  return found == fingerprints.end() ? none : *found;
-}
-
-/// True where either side does not say.
-bool has_same(const char* key, const Json& saved, const Json& asked) {
-  const std::string before = text_in(saved, key), now = text_in(asked, key);
-  return before.empty() || now.empty() || before == now;
-}
-
 class LeaseWatch final : public RunObserver {
  public:
   explicit LeaseWatch(RunLease* lease) : lease_(lease) {}
@@ -88,7 +70,10 @@ void RunClaim::open(const std::optional<BatchJob>& job) {
 
 void RunClaim::look() {
   for (const std::string& name : run_file_names())
-    if (fs::exists(fs::symlink_status(path_in(output_dir_, name)))) used_.push_back(name);
+    if (fs::exists(fs::symlink_status(path_in(output_dir_, name))) &&
+        !is_card_of_user(path_in(output_dir_, name)))
+      used_.push_back(name);
+  if (is_card_of_user(card_path(output_dir_))) used_.emplace_back(kOtherCardFile);
   for (const std::string& name : checkpoint_names(output_dir_)) used_.push_back(name);
   std::optional<Json> json = read_record(output_dir_);
   const bool is_foreign = !json && fs::exists(path_in(output_dir_, kRunFile));
@@ -299,10 +284,11 @@ void RunClaim::require_same_mathematics(const std::string& where, const Json& sa
     const bool named = std::find(allowed_changes_.begin(), allowed_changes_.end(), changed.key) !=
                        allowed_changes_.end();
     if (named && fits) continue;
+    const std::string reason = why_it_counts(changed.key);
     throw ConfigError(
         {.where = where,
-         .found =
-             fmt::format("{} {}, this run asks for {}", changed.key, changed.saved, changed.asked),
+         .found = fmt::format("{} {}, this run asks for {}{}", changed.key, changed.saved,
+                              changed.asked, reason.empty() ? "" : fmt::format(" ({})", reason)),
          .expected = {},
          .fix = fits ? fmt::format("set {} again, pass --allow-change {}, or choose another "
                                    "output_dir",
@@ -320,71 +306,6 @@ void RunClaim::require_same_base(const std::string& where, const Json& saved,
                      .expected = fmt::format("'{}'", config_.model.base_model),
                      .fix = "set base_model to that one again, or carry the adapter over with "
                             "init_lora_from and another output_dir"});
-}
-
-// --- refusals
-// -------------------------------------------------------------------------------------------------------
-
-std::string RunClaim::describe_record() const {
-  const std::string exit = text_in(record_json_, "exit");
-  const std::string state = exit == "done" || exit == "stopped early" ? "finished" : "not finished";
-  const std::string id = record_->run_id.empty() ? "another run" : "run " + record_->run_id;
-  return fmt::format("{} ({})", id, state);
-}
-
-void RunClaim::refuse_used_folder() const {
-  const std::string found =
-      record_ ? fmt::format("holds {}: {}", describe_record(), shown_names(used_))
-              : fmt::format("holds {}, of no run that could go on", shown_names(used_));
-  throw ConfigError({.where = folder_label(output_dir_),
-                     .found = found,
-                     .expected = "a folder without the files of another run",
-                     .fix =
-                         "choose another output_dir, go on with resume_from_checkpoint (auto, or "
-                         "the path of a checkpoint), or set overwrite_output_dir: true"});
-}
-
-void RunClaim::refuse_changed_run(const Json& fingerprints) const {
-  const Json saved = fingerprints_of(record_json_);
-  const std::vector<std::string> checkpoints = checkpoint_names(output_dir_);
-  const std::string newest = checkpoints.empty() ? "" : path_in(output_dir_, checkpoints.back());
-  std::string difference, resume;
-  const auto changed = changed_keys(mathematics_in(saved), mathematics_in(fingerprints));
-  if (!has_same("base", saved, fingerprints)) {
-    difference = fmt::format("of another base model than {}", config_.model.base_model);
-    resume = "set its base_model again to resume it";
-  } else if (!changed.empty()) {
-    const ChangedKey& first = changed.front();
-    difference =
-        fmt::format("with {} {}, this run asks for {}", first.key, first.saved, first.asked);
-    if (changed.size() > 1) {
-      std::vector<std::string> others;
-      for (size_t i = 1; i < changed.size(); ++i) others.push_back(changed[i].key);
-      difference += fmt::format(" (also other: {})", shown_names(others));
-    }
-    resume = fmt::format("set {}: {} again to resume it", first.key, first.saved);
-    if (first.key == "max_steps" || first.key == "epochs")
-      difference += " (the learning rate of each step depends on how many there are)";
-    const bool fits = std::all_of(changed.begin(), changed.end(), [](const ChangedKey& key) {
-      return state_fits_after_change_of(key.key);
-    });
-    if (fits && !newest.empty()) {
-      std::string options;
-      for (const ChangedKey& key : changed) options += " --allow-change " + key.key;
-      resume += fmt::format(" (or go on from {} as another run with{})", newest, options);
-    }
-  } else {
-    difference = "trained on other data than these";
-    resume = newest.empty()
-                 ? "give it its data again to resume it"
-                 : fmt::format("train its adapter on with resume_from_checkpoint: {}", newest);
-  }
-  throw ConfigError(
-      {.where = folder_label(output_dir_),
-       .found = fmt::format("holds {} {}", describe_record(), difference),
-       .expected = {},
-       .fix = fmt::format("choose another output_dir, {}, or set overwrite_output_dir: true",
-                          resume)});
 }
 
 }  // namespace lora_dist

@@ -110,6 +110,7 @@ class RunClaim {
                                 const nlohmann::ordered_json& asked) const;
   void require_same_base(const std::string& where, const nlohmann::ordered_json& saved,
                          const nlohmann::ordered_json& asked) const;
+  std::string foreign_adapter() const;
   [[noreturn]] void refuse_used_folder() const;
   [[noreturn]] void refuse_changed_run(const nlohmann::ordered_json& fingerprints) const;
   std::string describe_record() const;
@@ -118,7 +119,6 @@ class RunClaim {
   void name_ancestor(const LoadedStart& start);
   void archive_former_generation() const;
   void clear_folder() const;
-  void set_foreign_card_aside() const;
 
   const Config& config_;
   std::vector<std::string> allowed_changes_;

@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "data/checkpoints/writer.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
@@ -150,22 +151,12 @@ nlohmann::ordered_json RunClaim::take(const nlohmann::ordered_json& facts) {
   remove_leftovers_at_top(output_dir_);
   if (plan_.folder == StartPlan::Folder::archive) archive_former_generation();
   if (plan_.folder == StartPlan::Folder::clear) clear_folder();
-  set_foreign_card_aside();
   nlohmann::ordered_json record = {{"version", LORA_DIST_VERSION}};
   record.update(to_json(run_));
   record.update(facts);
   record["exit"] = "running";
   write_file_atomically(path_in(output_dir_, kRunFile), utf8_dump(record, /*indent=*/2) + "\n");
   return record;
-}
-
-/// A card that a person wrote meanwhile makes room for the run's own.
-void RunClaim::set_foreign_card_aside() const {
-  const std::string card = path_in(output_dir_, kCardFile);
-  if (!fs::exists(card) || is_our_card(card)) return;
-  const std::string kept = path_in(output_dir_, fmt::format("README.before-{}.md", run_.run_id));
-  rename_durably(card, kept);
-  log_info(fmt::format("{}: kept as {}", card, kept));
 }
 
 /// run.json is copied, and replaced by the new one: at no moment does the folder belong to nobody.
@@ -175,7 +166,8 @@ void RunClaim::archive_former_generation() const {
   if (fs::exists(path_in(output_dir_, kRunFile)))
     write_file_atomically(path_in(archive, kRunFile), read_file(path_in(output_dir_, kRunFile)));
   for (const std::string& name : run_file_names())
-    if (name != kRunFile) move_into(archive, path_in(output_dir_, name));
+    if (name != kRunFile && !is_card_of_user(path_in(output_dir_, name)))
+      move_into(archive, path_in(output_dir_, name));
   if (run_.epoch_from_step > 0 && fs::exists(path_in(archive, kMetricsFile)))  // its steps go on
     write_file_atomically(path_in(output_dir_, kMetricsFile),
                           read_file(path_in(archive, kMetricsFile)));
@@ -196,18 +188,18 @@ void RunClaim::archive_former_generation() const {
 /// run.json goes last, by being replaced: a start that is cut off here leaves a folder that is
 /// still known as used.
 void RunClaim::clear_folder() const {
-  std::vector<std::string> names = checkpoint_names(output_dir_);
+  for (const std::string& name : checkpoint_names(output_dir_))
+    remove_checkpoint(path_in(output_dir_, name));
   for (const std::string& name : run_file_names()) {
-    if (name == kRunFile) continue;
-    if (name == kCardFile && !is_our_card(path_in(output_dir_, name))) continue;
-    names.push_back(name);
+    const std::string path = path_in(output_dir_, name);
+    if (name != kRunFile && !is_card_of_user(path)) remove_whole(path);
   }
+  std::vector<std::string> generations;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(output_dir_, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(kGenerationPrefix)) names.push_back(name);
+    if (is_generation(entry.path().string())) generations.push_back(entry.path().string());
   }
-  for (const std::string& name : names) remove_whole(path_in(output_dir_, name));
+  for (const std::string& path : generations) remove_generation(path);
   if (is_inside(config_.state.log_dir))
     for (const std::string& path : event_files(config_.state.log_dir)) remove_file(path);
   log_info(fmt::format("{}: overwrite_output_dir: true, removed {}", folder_label(output_dir_),

@@ -32,6 +32,17 @@ bool is_leftover(const std::string& name) {
           std::find(ours.begin(), ours.end(), of) != ours.end());
 }
 
+/// Removes the files of a run, and the folder where nothing else is left in it.
+bool empty_generation(const std::string& path) {
+  std::vector<std::string> names;
+  for (const std::string& name : run_file_names())
+    if (!is_card_of_user(path_in(path, name))) names.push_back(name);
+  const std::string logs = path_in(path, "logs");
+  for (const std::string& events : event_files(logs)) remove_file(events);
+  if (fs::exists(logs)) remove_known_files(logs, {});
+  return remove_known_files(path, names);
+}
+
 }  // namespace
 
 const std::vector<std::string>& run_file_names() {
@@ -39,10 +50,11 @@ const std::vector<std::string>& run_file_names() {
     std::vector<std::string> all = {"adapter_config.json",
                                     "adapter_model.safetensors",
                                     "pytorch_lora_weights.safetensors",
-                                    "README.md",
+                                    kCardFile,
+                                    kOtherCardFile,
                                     "config.resolved.yaml",
-                                    "run.json",
-                                    "metrics.jsonl",
+                                    kRunFile,
+                                    kMetricsFile,
                                     "report.html",
                                     "samples",
                                     "trainer_state.json",
@@ -54,10 +66,16 @@ const std::vector<std::string>& run_file_names() {
 }
 
 std::vector<std::string> checkpoint_names(const std::string& output_dir) {
+  std::vector<std::pair<int64_t, std::string>> folders;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(output_dir, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const std::optional<int64_t> number = step_of_folder(name);
+    if (number && entry.is_directory(ignored)) folders.emplace_back(*number, name);
+  }
+  std::ranges::sort(folders);
   std::vector<std::string> names;
-  for (const auto& [number, path] : list_checkpoints(output_dir))
-    names.push_back(fs::path(path).filename().string());
-  std::reverse(names.begin(), names.end());
+  for (const auto& [number, name] : folders) names.push_back(name);
   return names;
 }
 
@@ -70,12 +88,19 @@ std::vector<std::string> event_files(const std::string& log_dir) {
   return files;
 }
 
-bool is_our_card(const std::string& path) {
+bool is_card_of_user(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  if ((name != kCardFile && name != kOtherCardFile) || !fs::exists(path)) return false;
   try {
-    return is_model_card(read_file(path));
+    return !is_model_card(read_file(path));
   } catch (const Error&) {
-    return false;
+    return true;
   }
+}
+
+std::string card_path(const std::string& output_dir) {
+  const std::string usual = path_in(output_dir, kCardFile);
+  return is_card_of_user(usual) ? path_in(output_dir, kOtherCardFile) : usual;
 }
 
 std::optional<nlohmann::ordered_json> read_record(const std::string& folder) {
@@ -144,12 +169,35 @@ void remove_whole(const std::string& path) {
                         .fix = "remove it by hand, or choose another output_dir"});
 }
 
+bool is_generation(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  return name.starts_with(kGenerationPrefix) && name.size() > kGenerationPrefix.size() &&
+         name.find_first_not_of("0123456789", kGenerationPrefix.size()) == std::string::npos &&
+         fs::is_directory(path);
+}
+
+void remove_generation(const std::string& path) {
+  const std::string doomed = path + ".del-" + random_nonce();
+  rename_durably(path, doomed);
+  if (empty_generation(doomed) || !rename_to_free_name(doomed, path)) return;
+  log_info(
+      fmt::format("{}: what its run left is removed; what else lies there is no run's and "
+                  "stays",
+                  folder_label(path)));
+}
+
 void remove_leftovers_at_top(const std::string& output_dir) {
   std::vector<fs::path> leftovers;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(output_dir, ignored))
     if (is_leftover(entry.path().filename().string())) leftovers.push_back(entry.path());
-  for (const fs::path& path : leftovers) fs::remove_all(path, ignored);
+  for (const fs::path& path : leftovers) {
+    if (!path.filename().string().starts_with(kGenerationPrefix)) {
+      fs::remove_all(path, ignored);
+    } else if (!empty_generation(path.string())) {
+      rename_to_free_name(path.string(), path.string().substr(0, path.string().rfind('.')));
+    }
+  }
 }
 
 std::string path_in(const std::string& folder, const std::string& name) {

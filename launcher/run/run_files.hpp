@@ -15,17 +15,20 @@ namespace lora_dist {
 
 inline constexpr const char* kRunFile = "run.json";
 inline constexpr const char* kCardFile = "README.md";
+inline constexpr const char* kOtherCardFile = "MODEL_CARD.md";  // beside a README.md of the user
 inline constexpr const char* kMetricsFile = "metrics.jsonl";
 inline constexpr std::string_view kGenerationPrefix = "generation-";
 
 /// Files that a run writes at the top of its folder; where one of them lies, the folder is used.
 const std::vector<std::string>& run_file_names();
-/// Names of checkpoint-<n> folders, lowest first.
+/// Names of checkpoint-<n> folders, whatever they hold, lowest first.
 std::vector<std::string> checkpoint_names(const std::string& output_dir);
 /// TensorBoard's event files in a folder.
 std::vector<std::string> event_files(const std::string& log_dir);
-/// False too where it cannot be read.
-bool is_our_card(const std::string& path);
+/// Whether a card of this name is there, and no run's.
+bool is_card_of_user(const std::string& path);
+/// Where the card of a run goes.
+std::string card_path(const std::string& output_dir);
 
 /// run.json of a folder; nothing where it is missing or not ours, which a warning says.
 std::optional<nlohmann::ordered_json> read_record(const std::string& folder);
@@ -42,6 +45,11 @@ std::string text_in(const nlohmann::ordered_json& json, const std::string& key);
 void move_into(const std::string& folder, const std::string& path);
 /// Renamed before it is emptied, so that no half of it looks like the whole. Errors  StorageError.
 void remove_whole(const std::string& path);
+/// Whether this is a folder generation-<n>.
+bool is_generation(const std::string& path);
+/// Removes what a run has left in generation-<n>; the rest stays, which a line says. Errors
+/// StorageError.
+void remove_generation(const std::string& path);
 /// Removes what starts and ends that were cut off have left.
 void remove_leftovers_at_top(const std::string& output_dir);
 

@@ -12,6 +12,7 @@
 #include "data/json.hpp"
 #include "launcher/run/life.hpp"
 #include "launcher/run/progress.hpp"
+#include "launcher/run/run_files.hpp"
 
 namespace lora_dist {
 namespace {
@@ -33,15 +34,6 @@ std::vector<ModelCard::HeldOutLoss> held_out_losses(const nlohmann::ordered_json
     }
   }
   return losses;
-}
-
-// A README.md that a person wrote stays.
-std::string card_path(const Config& config) {
-  const std::string path = in_folder(config, "README.md");
-  if (!std::filesystem::exists(path) || is_model_card(read_file(path))) return path;
-  const std::string other = in_folder(config, "MODEL_CARD.md");
-  log_info(fmt::format("{}: not a model card of a run, it stays; the card is {}", path, other));
-  return other;
 }
 
 }  // namespace
@@ -102,7 +94,11 @@ void RunFolder::finish(const TrainingResult& result, const NamedTensors& adapter
 
 void RunFolder::write_card(const TrainingResult& result,
                            const nlohmann::ordered_json& trainer_state) const {
-  write_file_atomically(card_path(config_),
+  const std::string path = card_path(config_.state.output_dir);
+  if (std::filesystem::path(path).filename() != kCardFile)
+    log_info(fmt::format("{}: not a model card of a run, it stays; the card is {}",
+                         in_folder(config_, kCardFile), path));
+  write_file_atomically(path,
                         model_card_markdown({.name = config_.state.output_name,
                                              .base_model = config_.model.base_model,
                                              .config_yaml = resolved_yaml(config_),

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <map>
 
+#include "launcher/environments/typed_command.hpp"
 #include "tests/resume/small_run.hpp"
 
 namespace lora_dist {
@@ -9,6 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::Not;
 
 class RunFolders : public SmallRun {
  protected:
@@ -78,8 +80,6 @@ TEST_F(RunFolders, AnotherRunIsRefusedInOneLineWithTheWaysOn) {
 }
 
 TEST_F(RunFolders, WhatNoRunOfOursHasLeftIsRefusedAndDataOfTheUserIsNot) {
-  folder_.write("cards/README.md", "# mine\n");
-  expect_refused("cards", 1, {}, "README.md");
   folder_.write("peft/adapter_config.json", "{}");
   expect_refused("peft", 1, {}, "adapter_config.json");
   folder_.write("trainer/checkpoint-20/optimizer.pt", "x");
@@ -90,20 +90,65 @@ TEST_F(RunFolders, WhatNoRunOfOursHasLeftIsRefusedAndDataOfTheUserIsNot) {
   EXPECT_EQ(read_file(folder_.file("data/notes.txt")), "mine");
 }
 
+TEST_F(RunFolders, AReadmeOfTheUserStaysAndTheCardGoesBesideIt) {
+  folder_.write("out/README.md", "# mine\n");
+  for (const int num_ranks : {1, 2}) {
+    const ProgramResult result = train("out", num_ranks, {"overwrite_output_dir=true"});
+    EXPECT_EQ(result.exit_code, 0) << result.standard_error;
+    EXPECT_THAT(result.standard_error, HasSubstr("out/README.md: not a model card of a run"));
+    EXPECT_EQ(read_file(folder_.file("out/README.md")), "# mine\n");
+    EXPECT_THAT(read_file(folder_.file("out/MODEL_CARD.md")), HasSubstr("base_model"));
+  }
+  folder_.write("cards/README.md", "# mine\n");
+  folder_.write("cards/MODEL_CARD.md", "# mine too\n");
+  expect_refused("cards", 1, {}, "MODEL_CARD.md");
+}
+
+TEST_F(RunFolders, WhatCannotBeResumedIsNotSaidToBe) {
+  folder_.write("out/adapter_config.json", "{}");
+  EXPECT_THAT(train("out", 1).standard_error, Not(HasSubstr("resume_from_checkpoint")));
+  folder_.write("out/checkpoint-20/adapter_config.json", "{}");
+  folder_.write("out/checkpoint-20/adapter_model.safetensors", "x");
+  EXPECT_THAT(train("out", 1).standard_error,
+              HasSubstr("resume_from_checkpoint: out/checkpoint-20"));
+}
+
+TEST_F(RunFolders, TheCommandThatWasTypedIsInTheRecord) {
+  for (const int num_ranks : {1, 2}) {
+    const std::string output = fmt::format("out {}", num_ranks);
+    const ProgramResult result = train(output, num_ranks);
+    ASSERT_EQ(result.exit_code, 0) << result.standard_error;
+    EXPECT_EQ(run_json(output).at("command"), shell_text(command(output, num_ranks)));
+  }
+}
+
 TEST_F(RunFolders, OverwritingRemovesTheOldRunAndNothingElse) {
   finish_a_run("out");
   const std::string old_run = run_json("out").at("run_id");
   folder_.write("out/notes.txt", "mine");
   folder_.write("out/README.md", "# mine\n");
+  folder_.write("out/checkpoint-4/notes.txt", "of step 4");
+  folder_.write("out/checkpoint-8/scores/old.json", "of step 8");
+  folder_.write("out/generation-1/run.json", "{}");
+  folder_.write("out/generation-1/notes.txt", "of the first");
+  folder_.write("out/generation-2/metrics.jsonl", "{}");
+  folder_.write("out/generation-ideas/run.json", "mine");
   const ProgramResult result =
       train("out", 2, {"overwrite_output_dir=true", "lora_rank=4", "max_steps=4"});
   EXPECT_EQ(result.exit_code, 0) << result.standard_error;
   EXPECT_NE(run_json("out").at("run_id"), old_run);
-  EXPECT_FALSE(fs::exists(folder_.file("out/checkpoint-8")));
-  EXPECT_TRUE(fs::exists(folder_.file("out/checkpoint-4")));
+  EXPECT_FALSE(fs::exists(folder_.file("out/checkpoint-6")));
+  EXPECT_FALSE(fs::exists(folder_.file("out/checkpoint-8/manifest.json")));
+  EXPECT_EQ(read_file(folder_.file("out/checkpoint-8/scores/old.json")), "of step 8");
+  EXPECT_THAT(result.standard_error, HasSubstr("out/checkpoint-8/: its checkpoint is removed"));
+  EXPECT_TRUE(fs::exists(folder_.file("out/checkpoint-4/manifest.json")));
+  EXPECT_EQ(read_file(folder_.file("out/checkpoint-4/notes.txt")), "of step 4");
+  EXPECT_FALSE(fs::exists(folder_.file("out/generation-1/run.json")));
+  EXPECT_EQ(read_file(folder_.file("out/generation-1/notes.txt")), "of the first");
+  EXPECT_FALSE(fs::exists(folder_.file("out/generation-2")));
+  EXPECT_EQ(read_file(folder_.file("out/generation-ideas/run.json")), "mine");
   EXPECT_EQ(read_file(folder_.file("out/notes.txt")), "mine");
-  const std::string id = run_json("out").at("run_id");
-  EXPECT_EQ(read_file(folder_.file("out/README.before-" + id + ".md")), "# mine\n");
+  EXPECT_EQ(read_file(folder_.file("out/README.md")), "# mine\n");
   EXPECT_THAT(read_file(folder_.file("out/adapter_config.json")), HasSubstr("\"r\": 4"));
 }
 

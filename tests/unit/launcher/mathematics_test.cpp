@@ -74,6 +74,20 @@ TEST(Mathematics, EvaluationsCountWhereTheySteer) {
   EXPECT_FALSE(changed_keys(mathematics_of(plain, 1), mathematics_of(often, 1)).empty());
 }
 
+TEST(Mathematics, OfSeveralValidationSetsTheFirstOneSteers) {
+  Config one;
+  one.state.early_stopping_patience = 3;
+  one.data.val_data_path.sets = {{"new", "new.jsonl"}};
+  Config two = one, other = one;
+  two.data.val_data_path.sets.emplace_back("old", "old.jsonl");
+  other.data.val_data_path.sets = {{"old", "old.jsonl"}, {"new", "new.jsonl"}};
+  EXPECT_TRUE(changed_keys(mathematics_of(one, 1), mathematics_of(two, 1)).empty());
+  const auto changed = changed_keys(mathematics_of(one, 1), mathematics_of(other, 1));
+  ASSERT_EQ(changed.size(), 1);
+  EXPECT_EQ(changed[0].key, "val_data_path");
+  EXPECT_NE(why_it_counts("val_data_path"), "");
+}
+
 TEST(Mathematics, TheNumberOfStepsCountsWhereTheLearningRateDependsOnIt) {
   for (const char* scheduler : {"cosine", "linear", "warmup_stable_decay", "reduce_lr_on_plateau",
                                 "constant", "constant_with_warmup"}) {

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "launcher/run/life.hpp"
-
 namespace lora_dist {
 namespace {
 
@@ -37,11 +35,6 @@ TEST(ProgressLine, SaysTheMostImportantInEightyAndInFortyColumns) {
 
 TEST(ProgressLine, FillsTheRestOfAWideTerminalWithABar) {
   EXPECT_EQ(progress_line(facts_of(250, 500), 200).substr(0, 27), "[############............] ");
-}
-
-TEST(CommandLine, IsQuotedAsAShellTakesIt) {
-  EXPECT_EQ(shell_text({"lora-dist", "train", "a b=c", "it's", ""}),
-            "lora-dist train 'a b=c' 'it'\\''s' ''");
 }
 
 }  // namespace
