@@ -1,11 +1,12 @@
-// A data set on every rank: the ranks that see the sources make its parts, hosts that share no file
-// system with rank 0 get copies.
+// A data set on every rank: the ranks that see the sources make its parts, those that share no
+// folder with rank 0 get copies.
 #include <algorithm>
 #include <filesystem>
 
+#include <sys/stat.h>
+
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "core/host_layout.hpp"
 #include "data/dataset.hpp"
 #include "data/files.hpp"
 #include "data/host_copies.hpp"
@@ -20,26 +21,46 @@ using nlohmann::ordered_json;
 
 /// What each rank sees of the files of rank 0, by rank.
 struct Sight {
-  std::vector<bool> shares_folder;  // prepared_dir
-  std::vector<bool> has_sources;
+  std::vector<bool> shares_folder;   // prepared_dir
+  std::vector<std::string> sources;  // which file or folder of which host; "" where there is none
 
-  bool builds(int rank) const { return shares_folder[rank] && has_sources[rank]; }
+  bool builds(int rank) const { return shares_folder[rank] && !sources[rank].empty(); }
   bool all_build() const {
-    for (size_t rank = 0; rank < has_sources.size(); ++rank)
+    for (size_t rank = 0; rank < sources.size(); ++rank)
       if (!builds(static_cast<int>(rank))) return false;
     return true;
   }
+  /// The lowest rank of those that see the same sources.
+  bool is_first_to_see(int rank) const {
+    return !sources[rank].empty() &&
+           std::ranges::find(sources, sources[rank]) - sources.begin() == rank;
+  }
 };
 
+/// What tells a file from all others of this host; empty where there is none.
+std::string identity_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return {};
+  return fmt::format("{}:{}", status.st_dev, status.st_ino);
+}
+
 Sight look_around(const PrepareRequest& request, Communicator& world) {
-  const auto found = on_all_ranks(world, [&] {
-    // That rank 0 has none is an error, and prepare_parts says which.
-    return std::string(world.rank() == 0 || fs::exists(request.path) ? "yes" : "no");
-  });
+  const std::string own = identity_of(request.path);
+  // That rank 0 has none is an error, and prepare_parts says which.
+  const bool is_there = world.rank() == 0 || !own.empty();
   Sight sight;
-  for (const std::string& answer : found) sight.has_sources.push_back(answer == "yes");
+  sight.sources = all_gather_text(
+      world, is_there ? fmt::format("{} {}", world.hosts()[world.rank()], own) : "");
   sight.shares_folder = ranks_that_share(request.prepared_dir, world);
   return sight;
+}
+
+/// Ranks of one host that were started in one folder, as nearly all are.
+bool see_the_same(const PrepareRequest& request, Communicator& world) {
+  const std::vector<std::string> seen = all_gather_text(
+      world, fmt::format("{} {} {}", world.hosts()[world.rank()], identity_of(request.path),
+                         fs::absolute(request.prepared_dir).string()));
+  return std::ranges::count(seen, seen.front()) == std::ssize(seen);
 }
 
 ordered_json to_json(const PartsRequest& parts) {
@@ -75,23 +96,29 @@ std::string hashes_of_sources(const PrepareRequest& request) {
   return hashes.dump();
 }
 
-/// A host that has data of its own must have the same data.
+/// Who has data of its own must have the same data: the content decides, wherever it lies.
 void require_same_sources(const PrepareRequest& request, const Sight& sight, Communicator& world) {
-  const auto has_own = [&](int rank) { return sight.has_sources[rank] && !sight.builds(rank); };
   bool anyone = false;
-  for (int rank = 0; rank < world.world_size(); ++rank) anyone = anyone || has_own(rank);
+  for (int rank = 1; rank < world.world_size(); ++rank)
+    anyone = anyone || sight.is_first_to_see(rank);
   if (!anyone) return;
   const auto hashes = on_all_ranks(world, [&] {
-    return world.rank() == 0 || has_own(world.rank()) ? hashes_of_sources(request) : "";
+    return sight.is_first_to_see(world.rank()) ? hashes_of_sources(request) : std::string();
   });
+  const auto folders = all_gather_text(world, fs::current_path().string());
+  const bool is_validation = request.use == DataUse::kEvaluation;
   for (int rank = 1; rank < world.world_size(); ++rank) {
     if (hashes[rank].empty() || hashes[rank] == hashes[0]) continue;
     throw ConfigError(
         {.where = fmt::format("rank {} ({})", rank, world.hosts()[rank]),
-         .found = fmt::format("its data is not that of rank 0 ({})", world.hosts()[0]),
-         .expected = "the same data on every host",
-         .fix = fmt::format("give all hosts the same files under {}, or none but the first",
-                            request.path)});
+         .found = fmt::format("its {}data is not that of rank 0 ({}){}",
+                              is_validation ? "validation " : "", world.hosts()[0],
+                              folders[rank] == folders[0] ? ""
+                                                          : fmt::format(", started in {} and {}",
+                                                                        folders[rank], folders[0])),
+         .expected = "the same data for all ranks",
+         .fix = fmt::format("give all hosts the same files under {} '{}', or none but the first",
+                            is_validation ? "val_data_path" : "train_data_dir", request.path)});
   }
 }
 
@@ -107,7 +134,6 @@ PartsRequest prepare_for_other_hosts(const PrepareRequest& request, const Sight&
     return to_json(mine).dump();
   });
   const auto parts = ordered_json::parse(told.front());
-  require_same_sources(request, sight, world);
   // The user's own parts lie where the sources do.
   const std::string made =
       folder_of_parts(request.prepared_dir, parts.at("fingerprint").get<std::string>());
@@ -123,10 +149,11 @@ PartsRequest prepare_for_other_hosts(const PrepareRequest& request, const Sight&
 std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request, const Tokenizer* tokenizer,
                                          const PromptTemplate* prompt_template,
                                          Communicator& world) {
-  const bool one_host = HostLayout::of(world.hosts()).num_hosts == 1;
-  const Sight sight = one_host ? Sight{} : look_around(request, world);
+  const bool all_alike = see_the_same(request, world);
+  const Sight sight = all_alike ? Sight{} : look_around(request, world);
+  if (!all_alike) require_same_sources(request, sight, world);
   const PartsRequest parts =
-      one_host || sight.all_build()
+      all_alike || sight.all_build()
           ? prepare_parts(request, tokenizer, prompt_template, world)
           : prepare_for_other_hosts(request, sight, tokenizer, prompt_template, world);
   std::unique_ptr<Dataset> dataset;

@@ -29,12 +29,14 @@ bool has_file(const std::string& folder, const NamedFile& file) {
   return !problem && static_cast<int64_t>(bytes) == file.bytes;
 }
 
-/// The first rank of each host that wants copies writes them.
-bool writes_for_its_host(bool wanted, Communicator& world) {
-  const std::vector<std::string> wants = all_gather_text(world, wanted ? "wanted" : "");
-  for (int rank = 0; rank < world.rank(); ++rank)
-    if (!wants[rank].empty() && world.hosts()[rank] == world.hosts()[world.rank()]) return false;
-  return wanted;
+/// The first rank that wants copies in a folder of its host writes them.
+bool writes(const HostCopies& copies, Communicator& world) {
+  const std::vector<std::string> wants =
+      all_gather_text(world, copies.wanted ? fmt::format("{} {}", world.hosts()[world.rank()],
+                                                         fs::absolute(copies.to).string())
+                                           : "");
+  return copies.wanted &&
+         std::ranges::find(wants, wants[world.rank()]) - wants.begin() == world.rank();
 }
 
 std::vector<NamedFile> files_of_rank_zero(const HostCopies& copies, Communicator& world) {
@@ -125,11 +127,11 @@ std::vector<bool> ranks_that_share(const std::string& folder, Communicator& worl
 
 void copy_to_hosts(const HostCopies& copies, Communicator& world) {
   const std::vector<NamedFile> files = files_of_rank_zero(copies, world);
-  const bool writes = writes_for_its_host(copies.wanted, world);
+  const bool is_writer = writes(copies, world);
   const auto missing = on_all_ranks(world, [&] {
     ordered_json names = ordered_json::array();
     for (const NamedFile& file : files)
-      if (writes && !has_file(copies.to, file)) names.push_back(file.name);
+      if (is_writer && !has_file(copies.to, file)) names.push_back(file.name);
     return names.dump();
   });
   std::set<std::string> wanted_somewhere;
@@ -137,7 +139,7 @@ void copy_to_hosts(const HostCopies& copies, Communicator& world) {
     for (const auto& name : ordered_json::parse(names)) wanted_somewhere.insert(name);
   for (const NamedFile& file : files) {
     if (!wanted_somewhere.contains(file.name)) continue;
-    CopiedFile copied(file, copies, world.rank() == 0, writes && !has_file(copies.to, file));
+    CopiedFile copied(file, copies, world.rank() == 0, is_writer && !has_file(copies.to, file));
     copied.send_all(world);
     on_all_ranks(world, [&] {
       copied.finish();

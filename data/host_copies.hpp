@@ -21,8 +21,9 @@ struct HostCopies {
   std::string to;                  // of this rank; made where something is missing
   bool wanted = false;             // this rank reads from `to`
 };
-/// Copies the files to every host that wants them and has no file of that name and size; the lowest
-/// rank of a host that wants them writes. Each file is renamed into place when it is complete.
+/// Copies the files to every folder of a host that wants them and has no file of that name and
+/// size; the lowest rank that wants them there writes. Each file is renamed into place when it is
+/// complete.
 ///
 /// Ranks   collective.
 /// Errors  StorageError, of whichever rank, on all.

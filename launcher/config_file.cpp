@@ -105,6 +105,20 @@ Config read_config(const std::string& path, const std::vector<std::string>& over
   return read_config(std::vector<std::string>{path}, overrides);
 }
 
+DistributionConfig ConfigOptions::known_limits() const {
+  std::vector<ConfigText> texts;
+  for (const std::string& path : paths) {
+    std::error_code ignored;  // a pipe can be read once, and is read later
+    if (!std::filesystem::is_regular_file(path, ignored)) continue;
+    try {
+      texts.push_back(read_text(path));
+    } catch (const ConfigError&) {
+      continue;  // told when all have met
+    }
+  }
+  return check_config(texts, overrides).config.distribution;
+}
+
 Config ConfigOptions::read(Rendezvous* rendezvous) const {
   return rendezvous ? config_of(read_own_or_lent(paths, *rendezvous), overrides) : read();
 }

@@ -33,6 +33,9 @@ struct ConfigOptions {
   /// Declares --config, the files without it and the overrides. After parsing `paths` holds every
   /// file, and there is one: else parsing ends with a ConfigError.
   void declare(CLI::App& app);
+  /// The limits of time for ranks that meet before they know their config: of what this host has of
+  /// it, and of the overrides.
+  DistributionConfig known_limits() const;
   Config read() const { return read_config(paths, overrides); }
   /// The same with every mistake, and nothing said where there is one; errors are those of the
   /// files themselves.

@@ -6,7 +6,6 @@
 
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "core/host_layout.hpp"
 #include "data/files.hpp"
 #include "data/host_copies.hpp"
 
@@ -38,10 +37,16 @@ std::vector<std::string> files_of_base(const std::string& model_dir) {
 
 [[noreturn]] void fail_on_host(const std::string& model_dir, const std::string& found,
                                const Communicator& world) {
-  throw ModelError({.where = fmt::format("rank {} ({})", world.rank(), world.hosts()[world.rank()]),
-                    .found = fmt::format("base_model '{}': {}", model_dir, found),
-                    .expected = {},
-                    .fix = "copy the base model's weights to that host, or share the folder"});
+  const bool is_relative = fs::path(model_dir).is_relative();
+  throw ModelError(
+      {.where = fmt::format("rank {} ({})", world.rank(), world.hosts()[world.rank()]),
+       .found = fmt::format(
+           "base_model '{}': {}{}", model_dir, found,
+           is_relative ? fmt::format(" (started in {})", fs::current_path().string()) : ""),
+       .expected = {},
+       .fix = fmt::format("copy the base model's weights to that host, or share the "
+                          "folder{}",
+                          is_relative ? ", or write an absolute path" : "")});
 }
 
 /// True where this host lacks a small file. Errors  ModelError: it lacks weights.
@@ -79,7 +84,7 @@ void link_files(const std::string& from, const std::string& to) {
 
 std::string open_base_view(const std::string& model_dir, const std::string& view_dir,
                            Communicator& world) {
-  if (HostLayout::of(world.hosts()).num_hosts == 1) return model_dir;
+  if (world.world_size() == 1) return model_dir;
   std::vector<std::string> names;
   const std::string listed =
       on_all_ranks(world, [&] {

@@ -23,6 +23,7 @@ struct BackendOptions {
   std::string network_interface = {};  // "eth0"; empty: the one that leads to rank 0
   bool store_is_served =
       false;  // torchrun's agent listens at world.master_addr already, else rank 0 does
+  bool names_come_late = false;  // that of rank 0's host may become known while the others wait
   std::string store_prefix = "/lora-dist";  // of this run's keys in a store that others use too
 };
 

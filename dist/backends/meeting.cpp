@@ -1,11 +1,14 @@
 #include "dist/backends/meeting.hpp"
 
+#include <netdb.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "core/log.hpp"
 #include "dist/backends/gloo_address.hpp"
 
 namespace lora_dist {
@@ -46,8 +49,31 @@ MeetingPoint meet_by_mpi(const BackendOptions& options) {
   return point;
 }
 
+/// A name that nobody knows is no slow start: c10d would try it until the time is over.
+void require_known_name(const BackendOptions& options) {
+  const WorldInfo& world = options.world;
+  addrinfo* found = nullptr;
+  const int problem = getaddrinfo(world.master_addr.c_str(), nullptr, nullptr, &found);
+  if (problem == 0) return freeaddrinfo(found);
+  const Fault fault{
+      .where = fmt::format("[rank {}/{} {}]", world.rank, world.world_size, world.host),
+      .found =
+          fmt::format("'{}', rank 0's host{}, is not known here ({})", world.master_addr,
+                      world.launcher == "srun" ? "" : " by MASTER_ADDR", gai_strerror(problem)),
+      .expected = "a name or address that every host can resolve",
+      .fix = world.launcher == "srun" ? "make the name known (DNS or /etc/hosts)"
+                                      : "set MASTER_ADDR to one, or make the name known (DNS or "
+                                        "/etc/hosts)"};
+  if (options.names_come_late)
+    return log_warning(fmt::format("{}; trying for {:g} s (startup_timeout_s)",
+                                   CommError(fault).what(), options.startup_timeout_s));
+  if (problem == EAI_AGAIN) throw CommError(fault);  // a name server that does not answer
+  throw ConfigError(fault);
+}
+
 MeetingPoint meet_at_master(const BackendOptions& options) {
   const WorldInfo& world = options.world;
+  require_known_name(options);
   const bool serve = world.rank == 0 && !options.store_is_served;
   return {
       .store = open_store(world.master_addr, world.master_port, serve, options.startup_timeout_s),

@@ -26,7 +26,7 @@ class PrepareCommand final : public Command {
   int run() override {
     watch_stop_signals("the parts that are complete are kept");
     WorldInfo world = detect_world();
-    const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world);
+    const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world, config_.known_limits());
     const Config config = config_.read(rendezvous.get());
     require_training_keys(config);
     const std::unique_ptr<Communicator> communicator =

@@ -38,7 +38,7 @@ class TrainCommand final : public Command {
     const bool start_ranks = asks_for_ranks(launch_, world);
     // Before anything that makes threads; the process that starts the ranks waits by itself.
     if (!start_ranks) watch_stop_signals("nothing was trained");
-    const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world);
+    const std::unique_ptr<Rendezvous> rendezvous = meet_other_hosts(world, config_.known_limits());
     const Config config = config_.read(rendezvous.get());
     require_training_keys(config);
     if (start_ranks) return run_under_mpirun(launch_, rank_arguments());

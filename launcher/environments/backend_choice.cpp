@@ -40,6 +40,8 @@ BackendOptions backend_options(const WorldInfo& world, const DistributionConfig&
                       : one_host                ? kOneHostTimeoutS
                                                 : kSeveralHostsTimeoutS;
   options.startup_timeout_s = config.startup_timeout_s;
+  // A pod's name is known once the pod runs, and pods start in any order.
+  options.names_come_late = variable("KUBERNETES_SERVICE_HOST").has_value();
   // Both of these take lists; one device is enough for us.
   const std::string interfaces = variable("GLOO_SOCKET_IFNAME").value_or("");
   options.network_interface = interfaces.substr(0, interfaces.find(','));

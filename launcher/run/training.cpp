@@ -155,7 +155,6 @@ class Run {
 
  private:
   void open() {
-    compare_paths(config_, *communicator_);
     claim_folder();
     choose_sharding();
     base_dir_ = base_dir_of_rank(config_, *communicator_);

@@ -1,10 +1,5 @@
 #include "launcher/run/world.hpp"
 
-#include <algorithm>
-#include <filesystem>
-
-#include <sys/stat.h>
-
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/odd_rank.hpp"
@@ -48,13 +43,6 @@ constexpr SharedInput kSharedInputs[] = {{"base", "base model", "base_model"},
                                          {"tokenizer", "tokenizer", "base_model"},
                                          {"data", "data", "train_data_dir or metadata_path"}};
 
-/// What tells a file from all others of this host; empty where there is none.
-std::string identity_of(const std::string& path) {
-  struct stat status {};
-  if (path.empty() || stat(path.c_str(), &status) != 0) return {};
-  return fmt::format("{}:{}", status.st_dev, status.st_ino);
-}
-
 /// A local rank that the environment named stays where it can be one of this host's.
 void find_neighbours(WorldInfo& world, Rendezvous& rendezvous) {
   const nlohmann::ordered_json told = rendezvous.at_rank_zero(world.host);
@@ -73,10 +61,10 @@ void find_neighbours(WorldInfo& world, Rendezvous& rendezvous) {
 
 }  // namespace
 
-std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world) {
+std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world, const DistributionConfig& limits) {
   const bool one_host = world.local_world_size == world.world_size;
   if (one_host && world.knows_neighbours) return nullptr;
-  std::unique_ptr<Rendezvous> rendezvous = join_rendezvous(rendezvous_options(world, {}));
+  std::unique_ptr<Rendezvous> rendezvous = join_rendezvous(rendezvous_options(world, limits));
   if (!world.knows_neighbours) find_neighbours(world, *rendezvous);
   return rendezvous;
 }
@@ -98,34 +86,6 @@ std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& 
     compare_configs(chosen, *rendezvous);
   }
   return backends().at(backend)(options);
-}
-
-void compare_paths(const Config& config, Communicator& world) {
-  if (world.world_size() == 1) return;
-  const std::string folder = std::filesystem::current_path().string();
-  nlohmann::ordered_json seen = {{"folder", folder},
-                                 {"base_model", identity_of(config.model.base_model)},
-                                 {"train_data_dir", identity_of(config.data.train_data_dir)},
-                                 {"metadata_path", identity_of(config.data.metadata_path)}};
-  for (const auto& [name, path] : config.data.val_data_path.sets)
-    seen["val_data_path " + path] = identity_of(path);
-  const std::vector<std::string> all = all_gather_text(world, seen.dump());
-  for (int rank = 1; rank < world.world_size(); ++rank) {
-    const std::vector<std::string>& hosts = world.hosts();
-    const int neighbour = static_cast<int>(std::ranges::find(hosts, hosts[rank]) - hosts.begin());
-    const auto theirs = nlohmann::ordered_json::parse(all[rank]);
-    const auto ours = nlohmann::ordered_json::parse(all[neighbour]);
-    for (const auto& [key, identity] : ours.items()) {
-      if (key == "folder" || theirs.at(key) == identity) continue;
-      throw ConfigError(
-          {.where = fmt::format("rank {} ({})", rank, hosts[rank]),
-           .found = fmt::format("its {} is not that of rank {}, started in {} and {}", key,
-                                neighbour, theirs.at("folder").get<std::string>(),
-                                ours.at("folder").get<std::string>()),
-           .expected = "the same files for all ranks of a host",
-           .fix = "start all ranks in one folder, or write absolute paths"});
-    }
-  }
 }
 
 void compare_fingerprints(const nlohmann::ordered_json& fingerprints, Communicator& world) {

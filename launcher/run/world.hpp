@@ -12,12 +12,13 @@ namespace lora_dist {
 
 class Rendezvous;
 
-/// Where ranks of several hosts hear from rank 0 before they know their config; null on one host,
-/// whose ranks see the same files. Ranks that do not know their neighbours find them here: `world`
-/// gains its local rank and size. Keep what comes until the ranks have joined.
+/// `limits` are those known so far. Where ranks of several hosts hear from rank 0 before they know
+/// their config; null on one host, whose ranks see the same files. Ranks that do not know their
+/// neighbours find them here: `world` gains its local rank and size. Keep what comes until the
+/// ranks have joined.
 ///
 /// Ranks   collective. Errors  CommError.
-std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world);
+std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world, const DistributionConfig& limits);
 
 /// `device` is what this rank computes on; `backend: auto` is NCCL only where every rank of the
 /// host has a GPU of its own, and all hosts are taken to be alike.
@@ -26,12 +27,6 @@ std::unique_ptr<Rendezvous> meet_other_hosts(WorldInfo& world);
 /// Errors  ConfigError: the ranks' configs differ, the named backend is not to be had; CommError.
 std::unique_ptr<Communicator> join_world(const Config& config, const WorldInfo& world,
                                          at::Device device);
-
-/// Compares which files the ranks of a host see under the paths of the config, as those who were
-/// started in different folders may see others.
-///
-/// Ranks   collective. Errors  ConfigError, the same line on every rank: the odd rank is named.
-void compare_paths(const Config& config, Communicator& world);
 
 /// Compares what the ranks found on their hosts: base, tokenizer, data. `fingerprints` has a text
 /// under each of these keys that the run uses.

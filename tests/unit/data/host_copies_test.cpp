@@ -25,7 +25,7 @@ class HostCopiesTest : public testing::Test {
  protected:
   void on_two_hosts(const std::function<void(Communicator&, const std::string& disk)>& body) {
     run_ranks(4, [&](Communicator& world) { body(world, disk(world.rank() / 2)); },
-              {.hosts = {"left", "left", "right", "right"}});
+              {.hosts = hosts});
   }
   std::string disk(int host) const { return folder.file(host == 0 ? "left" : "right"); }
   std::string error_on_two_hosts(
@@ -39,6 +39,7 @@ class HostCopiesTest : public testing::Test {
   }
 
   TempFolder folder;
+  std::vector<std::string> hosts = {"left", "left", "right", "right"};
 };
 
 TEST_F(HostCopiesTest, ARankSeesAFolderOfRankZeroOnlyOnItsHost) {
@@ -154,6 +155,60 @@ TEST_F(DataOnOneHost, MustNotDifferFromThatOfTheOther) {
   EXPECT_THAT(error_on_two_hosts(
                   [&](Communicator& world, const std::string& disk) { prepare(world, disk); }),
               HasSubstr("rank 2 (right): its data is not that of rank 0 (left)"));
+}
+
+TEST_F(DataOnOneHost, MustNotDifferWherePartsAreShared) {
+  folder.write("left/data.jsonl", record("abc"));
+  folder.write("right/data.jsonl", record("abd"));
+  for (const bool is_validation : {false, true}) {
+    const std::string error = error_on_two_hosts([&](Communicator& world, const std::string& disk) {
+      prepare_dataset({.path = disk + "/data.jsonl",
+                       .use = is_validation ? DataUse::kEvaluation : DataUse::kTraining,
+                       .prepared_dir = folder.file("prepared"),
+                       .vocab_size = 259},
+                      &tokenizer, &prompt_template, world);
+    });
+    EXPECT_THAT(error, HasSubstr(is_validation ? "its validation data is not that of rank 0 (left)"
+                                               : "rank 2 (right): its data is not"));
+    EXPECT_THAT(error, HasSubstr(is_validation ? "under val_data_path" : "under train_data_dir"));
+  }
+}
+
+/// Ranks of one host that were started in different folders.
+class TwoFoldersOfOneHost : public DataOnOneHost {
+ protected:
+  TwoFoldersOfOneHost() { hosts = {"vm", "vm", "vm", "vm"}; }
+};
+
+TEST_F(TwoFoldersOfOneHost, MayHoldCopiesOrNoDataAtAll) {
+  folder.write("left/data.jsonl", record("abc"));
+  on_two_hosts([&](Communicator& world, const std::string& disk) {
+    EXPECT_EQ(prepare(world, disk)->num_samples(), 1);
+  });
+  folder.write("left/data.jsonl", record("abc") + record("de"));
+  folder.write("right/data.jsonl", record("abc") + record("de"));
+  on_two_hosts([&](Communicator& world, const std::string& disk) {
+    EXPECT_EQ(prepare(world, disk)->num_samples(), 2);
+  });
+}
+
+TEST_F(TwoFoldersOfOneHost, MustNotHoldOtherData) {
+  folder.write("left/data.jsonl", record("abc"));
+  folder.write("right/data.jsonl", record("abd"));
+  EXPECT_THAT(error_on_two_hosts(
+                  [&](Communicator& world, const std::string& disk) { prepare(world, disk); }),
+              HasSubstr("rank 2 (vm): its data is not that of rank 0 (vm)"));
+}
+
+TEST_F(TwoFoldersOfOneHost, AreNamedWhereTheBaseIsMissing) {
+  folder.write("left/model/config.json", "{}");
+  folder.write("left/model/model.safetensors", "weights");
+  const auto open = [](Communicator& world, const std::string& disk) {
+    open_base_view(disk + "/model", disk + "/view", world);
+  };
+  EXPECT_THROW(on_two_hosts(open), ModelError);
+  EXPECT_THAT(error_on_two_hosts(open),
+              testing::AllOf(HasSubstr("rank 2 (vm)"), HasSubstr("no such folder")));
 }
 
 }  // namespace
