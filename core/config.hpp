@@ -276,7 +276,7 @@ struct DistributionConfig {
           "steps between comparisons of the adapter over ranks, made at each save and load too; 0 "
           "switches them off");
     field("threads_per_rank", threads_per_rank, auto_or_count(),
-          "CPU threads of each rank; auto divides the cores of the host");
+          "CPU threads of each rank; auto divides the cores of the host, at most OMP_NUM_THREADS");
     field("device", device, one_of({"auto", "cuda", "cpu"}),
           "where tensors live; cuda falls back to cpu with a warning where no GPU is found");
     field("cuda_graphs", cuda_graphs, any_value(),

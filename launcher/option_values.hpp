@@ -35,6 +35,17 @@ inline CLI::Validator count_from(int64_t low) {
   };
   return CLI::Validator(check, "");
 }
+/// A whole number from 1 on; `example` shows one.
+inline CLI::Validator number_of_processes(std::string example) {
+  const auto check = [example](const std::string& text) {
+    int number = 0;
+    const bool is_whole = CLI::detail::lexical_cast(text, number) && number > 0;
+    return is_whole
+               ? std::string()
+               : fmt::format("'{}', expected a whole number of processes, as {}", text, example);
+  };
+  return CLI::Validator(check, "");
+}
 /// One of `words`, written as they are.
 inline CLI::Validator one_of_words(std::vector<std::string> words) {
   const auto check = [words](const std::string& text) {

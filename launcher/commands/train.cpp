@@ -21,7 +21,7 @@ class TrainCommand final : public Command {
   void declare(CLI::App& app) override {
     config_.declare(app);
     app.add_option("--ranks", launch_.num_ranks, "start this many ranks with mpirun")
-        ->check(above_zero());
+        ->check(number_of_processes("--ranks 2; without it one process trains"));
     app.add_option("--hosts", launch_.hosts,
                    "where to start them: a:8,b:8; one for each slot without --ranks");
     app.add_option("--hostfile", launch_.hostfile, "the same from an Open MPI hostfile");

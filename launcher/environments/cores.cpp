@@ -1,6 +1,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <limits>
 #include <thread>
@@ -39,6 +40,15 @@ int share_of_cores(const WorldInfo& world) {
   return std::max(
       1, std::min(own.value_or(num_available_cores() / std::max(1, world.local_world_size)),
                   num_available_cores()));
+}
+
+std::optional<int> threads_of_user(const WorldInfo& world) {
+  const std::optional<std::string> text = variable("OMP_NUM_THREADS");
+  if (!text || world.launcher == "torchrun" || world.launcher == "env") return std::nullopt;
+  int threads = 0;  // of nested regions the first: "4,2"
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), threads);
+  const bool is_whole = error == std::errc() && (end == text->data() + text->size() || *end == ',');
+  return is_whole && threads > 0 ? std::optional<int>(threads) : std::nullopt;
 }
 
 }  // namespace lora_dist

@@ -60,6 +60,9 @@ int num_available_cores();
 int cores_of_quota(std::istream& cpu_max);
 /// The part of them that is this rank's. At least 1.
 int share_of_cores(const WorldInfo& world);
+/// OMP_NUM_THREADS of the user. Launchers of PyTorch set it to 1 by themselves: of theirs nothing
+/// is believed, and nothing of what libgomp would not read either.
+std::optional<int> threads_of_user(const WorldInfo& world);
 
 struct LaunchRequest {
   int num_ranks = 0;     // 0: one for each slot of the hosts

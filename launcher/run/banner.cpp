@@ -120,8 +120,9 @@ std::string banner_text(const BannerFacts& facts) {
            : fmt::format("{} = {} per epoch x {:g} epochs", facts.num_steps, facts.steps_per_epoch,
                          steps.epochs));
   line("compute",
-       fmt::format("{} x {}, {} thread{} each, {}{}", facts.world.world_size, facts.device,
-                   facts.threads, facts.threads == 1 ? "" : "s", facts.dtype,
+       fmt::format("{} x {}, {} thread{} each{}, {}{}", facts.world.world_size, facts.device,
+                   facts.threads, facts.threads == 1 ? "" : "s",
+                   facts.user_bounds_threads ? " (OMP_NUM_THREADS)" : "", facts.dtype,
                    facts.recompute_blocks ? ", activations rebuilt (gradient_checkpointing)" : ""));
   if (facts.world.world_size > 1)
     line("exchange", fmt::format("{}, {} sent per rank and step: {}", facts.backend,

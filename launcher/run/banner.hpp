@@ -38,6 +38,7 @@ struct BannerFacts {
   std::string data_details;  // data_text
   std::string data_path, template_name, dtype, device, backend;
   int threads = 1;
+  bool user_bounds_threads = false;  // by OMP_NUM_THREADS
   int64_t slots_per_step = 1, steps_per_epoch = 0, num_steps = 0, num_train_samples = 0,
           num_rows = 0, num_held_out = 0;
   bool recompute_blocks = false;

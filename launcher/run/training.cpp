@@ -474,6 +474,8 @@ class Run {
                         .device = base_.decoder->options().device.str(),
                         .backend = std::string(communicator_->backend()),
                         .threads = at::get_num_threads(),
+                        .user_bounds_threads =
+                            user_bounds_threads(world_info_, config_.distribution.threads_per_rank),
                         .slots_per_step = data_.slots_per_step,
                         .steps_per_epoch = data_.stream->steps_per_epoch(),
                         .num_steps = data_.stream->num_steps(),

@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/slurm_lists.hpp"
+#include "launcher/environments/typed_command.hpp"
 #include "launcher/threads.hpp"
 #include "tests/support/temp_folder.hpp"
 
@@ -37,7 +38,7 @@ class Environment : public testing::Test {
         if (name.starts_with(family)) unsetenv(name.c_str());
     }
     for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "ALPS_APP_PE",
-                             "GLOO_SOCKET_IFNAME"})
+                             "GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS"})
       unsetenv(name);
   }
   void TearDown() override {
@@ -380,6 +381,30 @@ TEST_F(Environment, SharesTheCoresAmongTheRanksOfAHost) {
   EXPECT_EQ(choose_threads(world, "auto"), 1);
   for (const char* wrong : {"0", "-1", "two", "2x", "", "100000"})
     EXPECT_THROW(choose_threads(world, wrong), ConfigError) << wrong;
+}
+
+TEST_F(Environment, HonoursTheThreadsThatAUserAskedForAndNotThoseOfTorchrun) {
+  WorldInfo world;
+  for (const auto& [text, threads] :
+       {std::pair("3", 3), std::pair("4,2", 4), std::pair("0", 0), std::pair("-2", 0),
+        std::pair("many", 0), std::pair("2x", 0), std::pair("", 0)}) {
+    set({{"OMP_NUM_THREADS", text}});
+    EXPECT_EQ(threads_of_user(world).value_or(0), threads) << text;
+  }
+  set({{"OMP_NUM_THREADS", "1"}});
+  EXPECT_EQ(choose_threads(world, "auto"), 1);
+  EXPECT_EQ(choose_threads(world, "7"), 7) << "the config says it";
+  EXPECT_FALSE(user_bounds_threads(world, "7"));
+  EXPECT_EQ(user_bounds_threads(world, "auto"), num_available_cores() > 1);
+  world.launcher = "torchrun";
+  EXPECT_EQ(choose_threads(world, "auto"), num_available_cores());
+  set({{"OMP_NUM_THREADS", "100000"}});
+  EXPECT_EQ(choose_threads({}, "auto"), num_available_cores());
+}
+
+TEST(CommandLine, IsQuotedAsAShellTakesIt) {
+  EXPECT_EQ(shell_text({"lora-dist", "train", "a b=c", "it's", ""}),
+            "lora-dist train 'a b=c' 'it'\\''s' ''");
 }
 
 TEST(SlurmLists, FindsTheFirstHost) {
