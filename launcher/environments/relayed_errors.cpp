@@ -129,6 +129,16 @@ std::optional<KilledRank> RelayedErrors::killed_rank() const {
   return std::nullopt;
 }
 
+std::optional<std::string> RelayedErrors::lost_host() const {
+  // "ORTE has lost communication with a remote daemon. HNP daemon : [[1,0],0] on node a Remote
+  // daemon: [[1,0],1] on node b This is usually due to ..."
+  static const std::regex notice(R"(lost communication .*Remote daemon: \S+ on node (\S+))");
+  std::smatch found;
+  for (const std::string& block : blocks_)
+    if (std::regex_search(block, found, notice)) return found[1];
+  return std::nullopt;
+}
+
 bool RelayedErrors::tell_errors() {
   const bool somebody_was_killed = killed_rank().has_value();
   for (const std::string& error : waiting_) {

@@ -40,6 +40,8 @@ class RelayedErrors {
 
   /// The first rank that mpirun saw end by a signal.
   std::optional<KilledRank> killed_rank() const;
+  /// The host whose connection mpirun saw break.
+  std::optional<std::string> lost_host() const;
   /// Passes on the errors that waited, but not those that only tell of the loss of a killed rank.
   /// Returns whether a rank's error was told, now or before.
   bool tell_errors();

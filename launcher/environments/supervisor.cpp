@@ -27,6 +27,7 @@ namespace lora_dist {
 namespace {
 
 constexpr int kEndedByMpirun = 1;  // it did not begin, or was told to end the ranks at once
+constexpr int kHostLost = 205;     // mpirun's
 
 // Ours and libraries' variables that ranks on other hosts get too; mpirun passes its own by itself.
 constexpr const char* kForwardedPrefixes[] = {"LORA_DIST_", "OMP_", "GLOO_", "NCCL_"};
@@ -154,6 +155,13 @@ void explain_silent_end(const LaunchRequest& request, const LaunchRequest& given
                         int code, const RelayedErrors& errors) {
   if (const std::optional<KilledRank> killed = errors.killed_rank())
     return tell_killed_rank(*killed);
+  if (const std::optional<std::string> host = errors.lost_host())
+    throw CommError({.where = fmt::format("host {}", *host),
+                     .found = "mpirun lost its connection to it",
+                     .expected = {},
+                     .fix =
+                         "look at that host and the network; the same command again goes on from "
+                         "the newest checkpoint"});
   explain_failed_start(request, code);
   std::string words = errors.words_of_mpirun();
   const size_t copy =
@@ -285,6 +293,7 @@ int run_under_mpirun(const LaunchRequest& request, const std::vector<std::string
       outcome.code == kExitStopped || outcome.code == kExitInterrupted;
   if (outcome.code != 0 && !is_stopped && !is_told)
     explain_silent_end(request, clean, outcome.code, errors);
+  if (outcome.code == kHostLost) return CommError({}).exit_code();
   return outcome.code == kEndedByMpirun ? ConfigError({}).exit_code() : outcome.code;
 }
 

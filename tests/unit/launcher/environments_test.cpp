@@ -514,6 +514,22 @@ TEST_F(Supervisor, NamesTheRankThatWasKilledInPlaceOfThoseThatMissIt) {
             "checkpoint\nexit 137");
 }
 
+TEST_F(Supervisor, NamesTheHostThatWasLost) {
+  const std::string words = kRule +
+                            "\nORTE has lost communication with a remote daemon.\n\n"
+                            "  HNP daemon   : [[50046,0],0] on node h1\n"
+                            "  Remote daemon: [[50046,0],1] on node h2\n\n"
+                            "This is usually due to either a failure of the TCP network\n" +
+                            kRule;
+  pretend_mpirun("echo '" + words + "' >&2\nexit 205");
+  EXPECT_EQ(outcome_of_supervisor({.num_ranks = 2, .hosts = {}, .hostfile = {}}),
+            "7 host h2: mpirun lost its connection to it; look at that host and the network; the "
+            "same command again goes on from the newest checkpoint");
+  pretend_mpirun("echo '" + words + "\nerror: [rank 0/2 h1 step 3] told by a rank' >&2\nexit 205");
+  EXPECT_EQ(outcome_of_supervisor({.num_ranks = 2, .hosts = {}, .hostfile = {}}),
+            "error: [rank 0/2 h1 step 3] told by a rank\nexit 7");
+}
+
 TEST_F(Supervisor, ReadsAHostfileStrictlyBeforeMpirunDoes) {
   pretend_mpirun("while [ \"$1\" != --hostfile ]; do shift; done; cat $2 >&2; exit 0");
   const auto outcome = [&](const std::string& text) {
