@@ -4,6 +4,7 @@
 // A failure that only a change of our code can mend is LD_CHECK, not an exception.
 #pragma once
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -62,15 +63,17 @@ inline constexpr int kExitInternal = 134;     // LD_CHECK
 [[noreturn]] void check_failed(const char* condition, const char* file, int line,
                                const std::string& message);
 
-/// The known name nearest to `name` by edit distance, or "" when none is near enough to be meant.
+/// The known name nearest to `name` by edit distance, or "" when none is near enough to be meant: a
+/// third of its letters may differ.
 template <class Names>
 std::string nearest_name(const std::string& name, const Names& known);
+/// Letters to insert, drop or replace, or neighbours to swap, to make `b` of `a`.
 size_t edit_distance(const std::string& a, const std::string& b);
 
 template <class Names>
 std::string nearest_name(const std::string& name, const Names& known) {
   std::string best;
-  size_t best_distance = name.size() / 3 + 2;
+  size_t best_distance = std::max<size_t>(1, (name.size() + 1) / 3) + 1;
   for (const auto& candidate : known) {
     const size_t distance = edit_distance(name, std::string(candidate));
     if (distance < best_distance) {

@@ -22,10 +22,11 @@ void add_history(const RawRecord& raw, std::vector<Message>& messages) {
   const nlohmann::json* history = find_field(raw.fields, {"history"});
   if (history == nullptr) return;
   constexpr auto kExpected = "a list of [question, answer] pairs";
-  if (!history->is_array()) wrong_type(raw, "history", *history, kExpected);
+  constexpr auto kFix = R"(write "history": [["question", "answer"], ...])";
+  if (!history->is_array()) wrong_type(raw, "history", *history, kExpected, kFix);
   for (const nlohmann::json& pair : *history) {
     if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string())
-      wrong_type(raw, "history", *history, kExpected);
+      wrong_type(raw, "history", *history, kExpected, kFix);
     messages.push_back({"user", pair[0]});
     messages.push_back({"assistant", pair[1]});
   }

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "data/printable.hpp"
 #include "data/shards/part_file.hpp"
+#include "data/sources/field_names.hpp"
 #include "data/sources/file_kind.hpp"
 #include "data/sources/file_names.hpp"
 #include "data/sources/line_reader.hpp"
@@ -28,10 +29,9 @@ constexpr int kRecordsToLookAt = 8;
 FolderFiles files_of(const std::string& path, DataUse use) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) cannot_use(path, "no such file or folder", "check train_data_dir");
+  if (!fs::exists(status)) cannot_use(path, "no such file or folder", "check the path");
   if (fs::is_regular_file(status)) return {.paths = {path}, .notes = {}};
-  if (!fs::is_directory(status))
-    cannot_use(path, "neither a file nor a folder", "check train_data_dir");
+  if (!fs::is_directory(status)) cannot_use(path, "neither a file nor a folder", "check the path");
   return files_of_folder(path, use);
 }
 
@@ -78,6 +78,11 @@ bool may_be_a_dialogue(const std::vector<std::string>& first_lines) {
 
 /// What to do about a record of unknown keys.
 std::string fix_of(const RawRecord& record, const std::string& path) {
+  if (is_turn(record.fields))
+    return R"(it is a turn: write each conversation as {"messages": [...]} on a line of its own)";
+  for (const auto& [key, value] : record.fields.items())
+    if (value.is_null() && is_known_field(key)) return fmt::format("'{}' is null: fill it", key);
+  if (std::string hint = renaming_hint(record.fields); !hint.empty()) return hint;
   for (const auto& [key, value] : record.fields.items())
     if (value.is_array() && !value.empty() && value.front().is_object())
       return fmt::format("if the list '{}' holds the records, write that list alone into the file",
@@ -107,8 +112,9 @@ std::string format_of_records(const std::string& path) {
   std::exception_ptr first_error;
   for (int tries = 0; tries < kRecordsToLookAt; ++tries) {
     try {
-      const std::optional<RawRecord> record = records->next();
+      std::optional<RawRecord> record = records->next();
       if (!record) break;
+      mend_field_names(*record);
       return format_of_record(*record, path);
     } catch (const DataError&) {
       if (!first_error) first_error = std::current_exception();

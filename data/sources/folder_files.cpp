@@ -137,7 +137,7 @@ class FolderSearch {
       const ForeignKind kind = foreign_kind(first);
       if (!kind.name.empty()) fail(first, kind.name + ", which is not read here", kind.fix);
     }
-    fail(label, "no .jsonl, .json, .csv, .txt, .h5 or image files", "check train_data_dir");
+    fail(label, "no .jsonl, .json, .csv, .tsv, .txt or .h5 files", "check the path");
   }
 
   [[noreturn]] static void fail(const std::string& where, const std::string& found,

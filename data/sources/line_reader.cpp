@@ -16,6 +16,13 @@ constexpr size_t kMaxLineBytes = size_t{16} << 20;
 constexpr size_t kReadBytes = size_t{1} << 18;
 constexpr std::string_view kIdeographicSpace = "\u3000";
 
+/// Old spreadsheets on a Mac end lines with a carriage return alone.
+char line_end_of(std::string_view head) {
+  return head.find('\n') == std::string_view::npos && head.find('\r') != std::string_view::npos
+             ? '\r'
+             : '\n';
+}
+
 }  // namespace
 
 LineReader::LineReader(std::string path) : path_(std::move(path)), file_(path_, std::ios::binary) {
@@ -51,8 +58,9 @@ bool LineReader::read_until_line_end(std::string& text) {
       }
       if (buffer_.empty()) return any;
     }
+    if (!std::exchange(any_read_, true)) line_end_ = line_end_of(buffer_);
     any = true;
-    const size_t end = std::min(buffer_.find('\n', position_), buffer_.size());
+    const size_t end = std::min(buffer_.find(line_end_, position_), buffer_.size());
     const size_t room = kMaxLineBytes + 1 - std::min(text.size(), kMaxLineBytes + 1);
     text.append(buffer_, position_, std::min(end - position_, room));
     position_ = end;

@@ -1,4 +1,5 @@
 // Lines of a text file under the rules for hostile input: UTF-8 only, no NUL bytes, bounded length.
+// Lines end with LF or CR LF; with CR alone in a file whose beginning has no LF.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,8 @@ class LineReader {
   std::string buffer_;
   size_t position_ = 0;
   int64_t line_number_ = 0;
+  bool any_read_ = false;
+  char line_end_ = '\n';  // told by the first bytes
 };
 
 /// The first lines of a file that are not blank, at most 512 and a megabyte: enough to tell who

@@ -37,12 +37,15 @@ std::string role_of(const RawRecord& raw, const std::string& name) {
 /// A string, or OpenAI's list of {"type": "text", "text": ...} parts.
 std::string content_of(const RawRecord& raw, const nlohmann::json& content) {
   if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) wrong_type(raw, "content", content, "a string");
+  if (!content.is_array())
+    wrong_type(raw, "content", content, "a string",
+               content.is_null() ? "fill it, or take the turn out" : "put it into quotes");
   std::string text;
   for (const nlohmann::json& part : content) {
     const nlohmann::json* piece = part.is_object() ? find_field(part, {"text"}) : nullptr;
     if (piece == nullptr || !piece->is_string())
-      wrong_type(raw, "content", content, "text parts only");
+      wrong_type(raw, "content", content, "text parts only",
+                 R"(write {"type": "text", "text": "..."}, or the text itself)");
     text += piece->get<std::string>();
   }
   return text;
@@ -62,7 +65,7 @@ bool is_learnt(const RawRecord& raw, const nlohmann::json& turn, Record& record)
         record.notes.push_back(
             fmt::format("'{}' of a turn is neither 0 nor 1: the turn is learnt as with 1", name));
     } else {
-      wrong_type(raw, name, *value, "0 or 1, true or false");
+      wrong_type(raw, name, *value, "0 or 1, true or false", "write it without quotes");
     }
   }
   return learnt;
@@ -137,17 +140,20 @@ nlohmann::ordered_json as_written(const RawRecord& raw, std::string_view field, 
 void add_turns(const RawRecord& raw, std::string_view field, const nlohmann::json& turns,
                Record& record) {
   constexpr auto kExpected = "a list of turns with 'role' and 'content'";
-  if (!turns.is_array()) wrong_type(raw, field, turns, kExpected);
+  const std::string fix =
+      fmt::format(R"(write "{}": [{{"role": "user", "content": "..."}}, ...])", field) +
+      (turns.is_string() ? ", a text to learn whole as \"text\"" : "");
+  if (!turns.is_array()) wrong_type(raw, field, turns, kExpected, fix);
   for (size_t i = 0; i < turns.size(); ++i) {
     const nlohmann::json& turn = turns[i];
-    if (!turn.is_object()) wrong_type(raw, field, turns, kExpected);
+    if (!turn.is_object()) wrong_type(raw, field, turns, kExpected, fix);
     refuse_old_call(raw, turn);
     const nlohmann::json* role = find_field(turn, {"role", "from"});
     const auto content = turn.contains("content") ? turn.find("content") : turn.find("value");
     const bool calls = has_field(turn, {"tool_calls"}) && is_filled(turn["tool_calls"]);
     const bool is_absent = content == turn.end() || (calls && content->is_null());
     if (role == nullptr || !role->is_string() || (is_absent && !calls))
-      wrong_type(raw, field, turns, kExpected);
+      wrong_type(raw, field, turns, kExpected, fix);
     const std::string name = role->get<std::string>();
     Message message{role_of(raw, name), is_absent ? "" : content_of(raw, *content)};
     message.as_written = as_written(raw, field, i, message, lower_case(name) == "function_call");
@@ -163,7 +169,7 @@ void require_answer(const RawRecord& raw, std::vector<Message>& messages) {
     throw DataError({.where = raw.where,
                      .found = found,
                      .expected = "at least one answer to learn",
-                     .fix = {}});
+                     .fix = "add the answer, or take the conversation out"});
   };
   while (!messages.empty() && messages.back().role != "assistant") messages.pop_back();
   if (messages.empty()) fail("a conversation without an assistant turn");

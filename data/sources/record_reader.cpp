@@ -5,6 +5,7 @@
 #include "core/error.hpp"
 #include "data/json.hpp"
 #include "data/sources/byte_window.hpp"
+#include "data/sources/field_names.hpp"
 #include "data/sources/file_names.hpp"
 #include "data/sources/json_records.hpp"
 #include "data/sources/line_reader.hpp"
@@ -67,13 +68,25 @@ std::unique_ptr<RecordReader> open_records(const std::string& path) {
   return std::make_unique<JsonLines>(path);
 }
 
+namespace {
+
+/// How a value that should be a record becomes one.
+std::string as_record(const nlohmann::json& value) {
+  if (is_list_of_turns(value)) return R"(write each conversation as {"messages": [...]})";
+  if (value.is_string()) return R"(write {"text": "..."}, or one text per line into a .txt file)";
+  if (value.is_null()) return "take it out";
+  return "write one record per line, or all of them in one list";
+}
+
+}  // namespace
+
 RawRecord json_record(std::string_view text, const TextPlace& begin, std::string where) {
   RawRecord record{parse_json_of_file(text, begin), std::move(where), {}, std::string(text)};
   if (!record.fields.is_object()) {
     throw DataError({.where = record.where,
                      .found = json_kind(record.fields.type()),
                      .expected = "a record {\"key\": value, ...}",
-                     .fix = "write one record per line, or all of them in one list"});
+                     .fix = as_record(record.fields)});
   }
   return record;
 }

@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "data/json.hpp"
 #include "data/printable.hpp"
+#include "data/sources/field_names.hpp"
 #include "data/sources/line_reader.hpp"
 
 namespace lora_dist {
@@ -17,8 +18,9 @@ class StructuredSource : public Source {
       : records_(open_records(path)), convert_(std::move(convert)) {}
 
   std::optional<Record> next() override {
-    const std::optional<RawRecord> raw = records_->next();
+    std::optional<RawRecord> raw = records_->next();
     if (!raw) return std::nullopt;
+    mend_field_names(*raw);
     require_trainable(*raw);
     Record record = convert_(*raw);
     record.where = raw->where;
@@ -47,12 +49,6 @@ nlohmann::ordered_json list_of(nlohmann::ordered_json value) {
   }
   return value.is_array() ? value : nullptr;
 }
-
-/// Keys that a format knows are never a misspelling of another one.
-constexpr std::string_view kKnownFields[] = {
-    "instruction", "question",       "query",      "prompt", "input",    "context",       "output",
-    "answer",      "response",       "completion", "target", "messages", "conversations", "text",
-    "input_ids",   "attention_mask", "labels",     "system", "history",  "system_prompt"};
 
 /// Keys by which other trainers change what is learnt, and what becomes of them here.
 struct UnusedKey {
@@ -93,6 +89,17 @@ bool has_field(const nlohmann::json& fields, FieldNames names) {
   return find_field(fields, names) != nullptr;
 }
 
+namespace {
+
+/// How a value that should be a text becomes one.
+std::string as_text(const nlohmann::json& value) {
+  if (value.is_null()) return "fill it, or take the record out";
+  if (is_list_of_turns(value)) return "turns stand under 'messages'";
+  return value.is_structured() ? "write it as one text in quotes" : "put it into quotes";
+}
+
+}  // namespace
+
 std::string required_text(const RawRecord& record, FieldNames names) {
   bool found = false;
   for (const std::string_view name : names) {
@@ -101,7 +108,7 @@ std::string required_text(const RawRecord& record, FieldNames names) {
     if (!field->is_string()) {
       // null is absence where another name has the text.
       if (field->is_null() && has_field(record.fields, names)) continue;
-      wrong_type(record, name, *field, "a string");
+      wrong_type(record, name, *field, "a string", as_text(*field));
     }
     if (!field->get_ref<const std::string&>().empty()) return field->get<std::string>();
     found = true;
@@ -114,33 +121,35 @@ std::string optional_text(const RawRecord& record, FieldNames names) {
   for (const std::string_view name : names) {
     const nlohmann::json* field = find_field(record.fields, {name});
     if (field == nullptr) continue;
-    if (!field->is_string()) wrong_type(record, name, *field, "a string");
+    if (!field->is_string()) wrong_type(record, name, *field, "a string", as_text(*field));
     if (!field->get_ref<const std::string&>().empty()) return field->get<std::string>();
   }
   return {};
 }
 
 void wrong_type(const RawRecord& record, std::string_view field, const nlohmann::json& value,
-                const std::string& expected) {
+                const std::string& expected, const std::string& fix) {
   throw DataError({.where = record.where,
                    .found = fmt::format("'{}' is {}", field, json_kind(value.type())),
                    .expected = expected,
-                   .fix = {}});
+                   .fix = fix});
 }
 
 void missing_field(const RawRecord& record, std::string_view field) {
   std::vector<std::string> keys, unknown_keys;
   for (const auto& [key, value] : record.fields.items()) {
     keys.push_back(printable(key));
-    if (std::ranges::find(kKnownFields, key) == std::end(kKnownFields))
-      unknown_keys.push_back(printable(key));
+    if (!is_known_field(key)) unknown_keys.push_back(printable(key));
   }
   const std::string near = nearest_name(std::string(field), unknown_keys);
+  const std::string hint = near.empty() ? renaming_hint(record.fields) : std::string();
   throw DataError(
       {.where = record.where,
        .found = fmt::format("keys {}; expected also '{}'", fmt::join(keys, ", "), field),
        .expected = {},
-       .fix = near.empty() ? "" : fmt::format("is '{}' meant to be '{}'?", near, field)});
+       .fix = !near.empty()  ? fmt::format("is '{}' meant to be '{}'?", near, field)
+              : hint.empty() ? "add it, or take the record out"
+                             : hint});
 }
 
 bool is_filled(const nlohmann::json& value) {
@@ -195,6 +204,8 @@ bool is_judged(const nlohmann::json& fields) {
 }  // namespace
 
 void require_trainable(const RawRecord& record) {
+  if (record.fields.empty())
+    refuse(record, "a record without keys", "fields to learn", "fill it or take it out");
   const bool is_preference =
       has_filled(record.fields, "rejected") || has_filled(record.fields, "rejected_response");
   if (is_preference)

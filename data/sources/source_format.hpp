@@ -46,12 +46,13 @@ std::string required_text(const RawRecord& record, FieldNames names);
 std::string optional_text(const RawRecord& record, FieldNames names);
 
 [[noreturn]] void wrong_type(const RawRecord& record, std::string_view field,
-                             const nlohmann::json& value, const std::string& expected);
+                             const nlohmann::json& value, const std::string& expected,
+                             const std::string& fix);
 [[noreturn]] void missing_field(const RawRecord& record, std::string_view field);
 /// Whether a value says something: not null, false, or empty.
 bool is_filled(const nlohmann::json& value);
-/// Errors  DataError: the record is of another kind of training: a preference pair, a judgement of
-/// an answer (KTO), pictures.
+/// Errors  DataError: an empty record, or one of another kind of training: a preference pair, a
+/// judgement of an answer (KTO), pictures.
 void require_trainable(const RawRecord& record);
 /// `tools` and `documents` of a conversation, as lists or as JSON that spells them.
 void take_lists(const RawRecord& raw, Record& record);

@@ -7,6 +7,7 @@
 // the wrong columns.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <deque>
 #include <utility>
 #include <vector>
@@ -206,7 +207,9 @@ std::vector<std::string> table_columns(const std::string& header) {
     for (size_t begin = 0; begin <= header.size();) {
       const size_t end = std::min(header.find(separator, begin), header.size());
       columns.emplace_back(trimmed(std::string_view(header).substr(begin, end - begin)));
-      num_known += std::ranges::count(kKnownColumns, columns.back());
+      std::string lower = columns.back();
+      std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+      num_known += std::ranges::count(kKnownColumns, lower);
       begin = end + 1;
     }
     if (num_known >= 2 && num_known == columns.size()) return columns;

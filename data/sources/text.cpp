@@ -18,8 +18,10 @@ Record text_record(const RawRecord& raw) {
   Record record;
   record.text = required_text(raw, {"text"});
   if (record.text.empty())
-    throw DataError(
-        {.where = raw.where, .found = "'text' is empty", .expected = "a text to learn", .fix = {}});
+    throw DataError({.where = raw.where,
+                     .found = "'text' is empty",
+                     .expected = "a text to learn",
+                     .fix = "fill it or take the record out"});
   note_left_out(raw,
                 {"instruction", "question", "query", "prompt", "input", "output", "answer",
                  "response", "completion", "system", "system_prompt"},

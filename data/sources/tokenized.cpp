@@ -15,20 +15,22 @@ namespace {
 
 bool is_tokenized(const nlohmann::json& fields) { return has_field(fields, {"input_ids"}); }
 
+constexpr auto kIntegers = "write whole numbers without quotes: [1, 2, 3]";
+
 std::vector<int64_t> integers(const RawRecord& raw, std::string_view field, size_t expected_size) {
   const nlohmann::json& list = raw.fields.at(std::string(field));
-  if (!list.is_array()) wrong_type(raw, field, list, "a list of integers");
+  if (!list.is_array()) wrong_type(raw, field, list, "a list of integers", kIntegers);
   std::vector<int64_t> values;
   values.reserve(list.size());
   for (const nlohmann::json& value : list) {
-    if (!value.is_number_integer()) wrong_type(raw, field, value, "a list of integers");
+    if (!value.is_number_integer()) wrong_type(raw, field, value, "a list of integers", kIntegers);
     values.push_back(value.get<int64_t>());
   }
   if (expected_size > 0 && values.size() != expected_size) {
     throw DataError({.where = raw.where,
                      .found = fmt::format("'{}' has {} entries", field, values.size()),
                      .expected = fmt::format("{}, as 'input_ids' has", expected_size),
-                     .fix = {}});
+                     .fix = "write one for each id"});
   }
   return values;
 }
@@ -41,7 +43,8 @@ std::vector<int64_t> integers(const RawRecord& raw, std::string_view field, size
 Record tokenized_record(const RawRecord& raw) {
   if (!is_tokenized(raw.fields)) missing_field(raw, "input_ids");
   const std::vector<int64_t> ids = integers(raw, "input_ids", 0);
-  if (ids.empty()) wrong_entry(raw, "'input_ids' is empty", "at least two ids", {});
+  if (ids.empty())
+    wrong_entry(raw, "'input_ids' is empty", "at least two ids", "fill it or take the record out");
   std::vector<int64_t> labels = ids;
   if (has_field(raw.fields, {"labels"})) {
     labels = integers(raw, "labels", ids.size());
@@ -70,7 +73,8 @@ Record tokenized_record(const RawRecord& raw) {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (attended[i] == 0) continue;
     if (ids[i] < 0 || ids[i] > std::numeric_limits<TokenId>::max())
-      wrong_entry(raw, fmt::format("input_ids[{}] = {}", i, ids[i]), "a token id", {});
+      wrong_entry(raw, fmt::format("input_ids[{}] = {}", i, ids[i]), "a token id",
+                  "write ids of the base's tokenizer");
     if (labels[i] != kIgnoredLabel && labels[i] != ids[i])
       wrong_entry(raw, fmt::format("labels[{}] = {}", i, labels[i]),
                   fmt::format("{} (the id there) or -100", ids[i]), "labels are not shifted");

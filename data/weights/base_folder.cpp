@@ -23,11 +23,21 @@ std::string inside(const std::string& folder, const std::string& name) {
   return (fs::path(folder) / name).string();
 }
 
+/// "organisation/model" is a name of the hub; nothing is downloaded here.
+std::string how_to_get(const std::string& model_dir) {
+  const bool is_hub_name = std::count(model_dir.begin(), model_dir.end(), '/') == 1 &&
+                           model_dir.find_first_of("./~") == model_dir.find('/') &&
+                           !model_dir.starts_with('/') && !model_dir.ends_with('/');
+  const std::string folder = "give the folder of a downloaded model";
+  return is_hub_name ? fmt::format("{}: hf download {} --local-dir models/{}", folder, model_dir,
+                                   model_dir.substr(model_dir.find('/') + 1))
+                     : folder;
+}
+
 void require_folder(const std::string& model_dir) {
   if (fs::is_directory(model_dir)) return;
   if (!fs::exists(model_dir))
-    throw ModelError(
-        {model_dir, "no such folder", {}, "give base_model the folder of a downloaded model"});
+    throw ModelError({model_dir, "no such folder", {}, how_to_get(model_dir)});
   throw ModelError({model_dir, "is a file", "the folder of a base model", {}});
 }
 

@@ -79,7 +79,7 @@ const std::vector<BadRun> kBadRuns = {
     {"base_missing",
      good_files_only,
      {"base_model=nowhere"},
-     "nowhere: no such folder; give base_model the folder of a downloaded model",
+     "nowhere: no such folder; give the folder of a downloaded model",
      4},
     {"base_is_a_file",
      good_files_only,
@@ -145,7 +145,7 @@ const std::vector<BadRun> kBadRuns = {
     {"data_missing",
      good_files_only,
      {"train_data_dir=nowhere"},
-     "nowhere: no such file or folder; check train_data_dir",
+     "nowhere: no such file or folder; check the path",
      3},
     {"data_empty",
      replace_file("train.jsonl", ""),
@@ -162,7 +162,7 @@ const std::vector<BadRun> kBadRuns = {
                                  R"( {"role": "user", "content": "b"}]})"),
      {},
      "train.jsonl:1: a conversation without an assistant turn, expected at least one answer to "
-     "learn",
+     "learn; add the answer, or take the conversation out",
      3},
     {"question_twice",
      replace_file("train.jsonl", R"({"messages": [{"role": "user", "content": "a"},)"

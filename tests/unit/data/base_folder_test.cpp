@@ -119,9 +119,12 @@ TEST(BaseWeights, AFolderWithoutWeightsSaysWhatIsLookedFor) {
   EXPECT_EQ(open_error(folder),
             "base/: no weights, expected model.safetensors or model.safetensors.index.json; "
             "download again");
+  EXPECT_EQ(error_text<ModelError>([&] { open_base_weights(folder.file("none")); }),
+            folder.file("none") + ": no such folder; give the folder of a downloaded model");
   EXPECT_EQ(
-      error_text<ModelError>([&] { open_base_weights(folder.file("none")); }),
-      folder.file("none") + ": no such folder; give base_model the folder of a downloaded model");
+      error_text<ModelError>([&] { open_base_weights("some-org/Some-Model"); }),
+      "some-org/Some-Model: no such folder; give the folder of a downloaded model: hf download "
+      "some-org/Some-Model --local-dir models/Some-Model");
 }
 
 TEST(ModelConfig, IsReadAsItStands) {

@@ -73,10 +73,9 @@ TEST(FindSources, TellsJsonByItsContentAndNotByItsName) {
 TEST(FindSources, SaysWhatIsWrongWithAPath) {
   const TempFolder folder;
   EXPECT_EQ(find_error(folder.file("none")),
-            folder.file("none") + ": no such file or folder; check train_data_dir");
-  EXPECT_EQ(
-      find_error(folder.path()),
-      folder.path() + "/: no .jsonl, .json, .csv, .txt, .h5 or image files; check train_data_dir");
+            folder.file("none") + ": no such file or folder; check the path");
+  EXPECT_EQ(find_error(folder.path()),
+            folder.path() + "/: no .jsonl, .json, .csv, .tsv, .txt or .h5 files; check the path");
   const std::string empty = folder.write("empty.jsonl", "");
   EXPECT_EQ(find_error(empty), empty + ": 0 bytes, expected records; fill it or take it away");
   const std::string other = folder.write("other.jsonl", R"({"foo": 1})");

@@ -71,14 +71,18 @@ TEST(AlpacaSource, NamesTheFieldThatIsMissingAndItsMisspelling) {
                             "\n\n";
   const std::string missing =
       folder.write("a.jsonl", lines + R"({"input": "x", "instruction": "i"})");
-  EXPECT_EQ(error_of(missing), missing + ":3: keys input, instruction; expected also 'output'");
+  EXPECT_EQ(error_of(missing),
+            missing +
+                ":3: keys input, instruction; expected also 'output'; add it, or "
+                "take the record out");
   const std::string misspelt =
       folder.write("b.jsonl", lines + R"({"instruction": "i", "outptu": "o"})");
   EXPECT_EQ(error_of(misspelt), misspelt +
                                     ":3: keys instruction, outptu; expected also 'output'; is "
                                     "'outptu' meant to be 'output'?");
   const std::string wrong_type = folder.write("c.jsonl", R"({"instruction": "i", "output": 3})");
-  EXPECT_EQ(error_of(wrong_type), wrong_type + ":1: 'output' is a number, expected a string");
+  EXPECT_EQ(error_of(wrong_type),
+            wrong_type + ":1: 'output' is a number, expected a string; put it into quotes");
 }
 
 TEST(MessagesSource, ReadsRolesOfBothSpellings) {
@@ -135,7 +139,9 @@ TEST(MessagesSource, RefusesUnknownRolesAndConversationsWithoutAnAnswer) {
       folder.write("o.jsonl", R"({"messages": [{"role": "user", "content": "x"}]})");
   EXPECT_EQ(
       error_of(open),
-      open + ":1: a conversation without an assistant turn, expected at least one answer to learn");
+      open +
+          ":1: a conversation without an assistant turn, expected at least one answer to learn; "
+          "add the answer, or take the conversation out");
 }
 
 TEST(TokenizedSource, TakesUnshiftedLabelsAndLeavesPaddingOut) {
@@ -160,10 +166,13 @@ TEST(TokenizedSource, RefusesShiftedLabelsAndUnequalLengths) {
       error_of(shifted),
       shifted + ":1: labels[0] = 6, expected 5 (the id there) or -100; labels are not shifted");
   const std::string uneven = folder.write("u.jsonl", R"({"input_ids": [5, 6], "labels": [5]})");
-  EXPECT_EQ(error_of(uneven),
-            uneven + ":1: 'labels' has 1 entries, expected 2, as 'input_ids' has");
+  EXPECT_EQ(
+      error_of(uneven),
+      uneven + ":1: 'labels' has 1 entries, expected 2, as 'input_ids' has; write one for each id");
   const std::string negative = folder.write("n.jsonl", R"({"input_ids": [5, -1]})");
-  EXPECT_EQ(error_of(negative), negative + ":1: input_ids[1] = -1, expected a token id");
+  EXPECT_EQ(
+      error_of(negative),
+      negative + ":1: input_ids[1] = -1, expected a token id; write ids of the base's tokenizer");
 }
 
 TEST(TextSources, ReadRecordsLinesAndWholeDocuments) {
@@ -188,6 +197,74 @@ std::vector<std::string> notes_of(const std::string& path) {
   for (const Record& record : read_all(path))
     notes.insert(notes.end(), record.notes.begin(), record.notes.end());
   return notes;
+}
+
+TEST(StructuredSources, ReadNamesWithCapitalsAndSayIt) {
+  const TempFolder folder;
+  const std::string capitals = R"({"Instruction": "i", " Output ": "o"})";
+  for (const std::string& path :
+       {folder.write("a.jsonl", capitals), folder.write("b.csv", "Instruction,Output\ni,o\n"),
+        folder.write("c.csv", "PROMPT,RESPONSE\ni,o\n")}) {
+    const std::vector<Record> records = read_all(path);
+    ASSERT_EQ(records.size(), 1u) << path;
+    EXPECT_THAT(records[0].messages, ElementsAre(Message{"user", "i"}, Message{"assistant", "o"}));
+    EXPECT_EQ(records[0].notes.size(), 2u) << path;
+  }
+  const auto both = read_all(
+      folder.write("d.jsonl", R"({"instruction": "i", "output": "right", "Output": "left out"})"));
+  EXPECT_EQ(both[0].messages[1].content, "right");
+  EXPECT_THAT(both[0].notes, ElementsAre("'Output' is left out beside 'output'"));
+  EXPECT_THAT(
+      error_of(folder.write("e.jsonl", R"({"Prompt": "p", "Chosen": "c", "Rejected": "r"})")),
+      testing::HasSubstr("a preference record"));
+}
+
+TEST(StructuredSources, EveryWrongShapeIsNamedWithAWayOn) {
+  const TempFolder folder;
+  int number = 0;
+  for (
+      const auto& [record, ending] : std::vector<std::pair<std::string, std::string>>{
+          {"{}", "a record without keys, expected fields to learn; fill it or take it out"},
+          {"[null]", "null, expected a record {\"key\": value, ...}; take it out"},
+          {"[1]", "write one record per line, or all of them in one list"},
+          {R"(["a", "b"])", R"(write {"text": "..."}, or one text per line into a .txt file)"},
+          {R"({"instruction": 5, "output": "o"})",
+           "'instruction' is a number, expected a string; put it into quotes"},
+          {R"({"instruction": "i", "output": ["o"]})", "write it as one text in quotes"},
+          {R"({"instruction": "i", "output": null})", "fill it, or take the record out"},
+          {R"({"messages": "hi"})",
+           R"(write "messages": [{"role": "user", "content": "..."}, ...], a text to learn whole as "text")"},
+          {R"({"messages": null})", "'messages' is null: fill it"},
+          {R"({"input_ids": "1 2"})", "write whole numbers without quotes: [1, 2, 3]"},
+          {R"({"问题": "q", "答案": "a"})",
+           "rename '答案' to 'output' and '问题' to 'instruction'"},
+          {R"({"question": "q", "答案": "a"})", "rename '答案' to 'output'"},
+          {R"({"instrution": "q", "ouput": "a"})",
+           "rename 'instrution' to 'instruction' and 'ouput' to 'output'"},
+          {R"({"conversation": [{"role": "user", "content": "q"}]})",
+           "rename 'conversation' to 'messages'"},
+          {R"({"对话": [{"from": "human", "value": "q"}]})", "rename '对话' to 'messages'"},
+          {R"({"dialog": ["q", "a"]})",
+           R"(write 'dialog' as "messages": [{"role": "user", "content": "..."}, ...])"},
+          {R"([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])",
+           R"(it is a turn: write each conversation as {"messages": [...]} on a line of its own)"},
+          {R"([[{"role": "user", "content": "q"}]])",
+           R"(write each conversation as {"messages": [...]})"}}) {
+    const std::string path = folder.write(std::to_string(++number) + ".json", record);
+    EXPECT_THAT(error_of(path), testing::EndsWith(ending));
+  }
+}
+
+TEST(StructuredSources, ReadLinesThatEndWithACarriageReturnAlone) {
+  const TempFolder folder;
+  const auto rows = read_all(folder.write("a.csv", "question,answer\rq,\"a\rb\"\rq2,a2\r"));
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].messages[1].content, "a\nb");
+  EXPECT_EQ(rows[1].messages[0].content, "q2");
+  EXPECT_EQ(read_all(folder.write("b.txt", "one\r\rtwo\r"), "lines").size(), 2u);
+  EXPECT_EQ(read_all(folder.write("c.jsonl", "{\"text\": \"a\"}\r{\"text\": \"b\"}\r")).size(), 2u);
+  // A file of other line ends keeps its carriage returns.
+  EXPECT_EQ(read_all(folder.write("d.txt", "one\rtwo\nthree\n"), "lines").size(), 2u);
 }
 
 TEST(AlpacaSource, TakesTheSystemTextOfItsRecord) {
