@@ -21,18 +21,27 @@ constexpr int64_t kMaxLoraRank = 1024;
 
 /// Keys that must be absent, null, false or empty: each asks for something that the adapter's two
 /// matrices lack.
-constexpr const char* kUnsupported[] = {
-    "use_dora",          "modules_to_save",         "lora_bias",       "fan_in_fan_out",
-    "layer_replication", "trainable_token_indices", "use_qalora",      "target_parameters",
-    "use_bdlora",        "alora_invocation_tokens", "megatron_config", "arrow_config",
-    "velora_config",     "monteclora_config",       "kasa_config"};
+constexpr const char* kUnsupported[] = {"use_dora",
+                                        "modules_to_save",
+                                        "lora_bias",
+                                        "layer_replication",
+                                        "trainable_token_indices",
+                                        "use_qalora",
+                                        "target_parameters",
+                                        "use_bdlora",
+                                        "alora_invocation_tokens",
+                                        "megatron_config",
+                                        "arrow_config",
+                                        "velora_config",
+                                        "monteclora_config",
+                                        "kasa_config"};
 
 /// Keys of PEFT 0.21 that say how an adapter was trained or stored and change nothing about what
 /// its matrices do: their names, ranks and scales hold all there is.
 constexpr const char* kWithoutEffect[] = {
-    "auto_mapping",      "corda_config",   "ensure_weight_tying", "eva_config",    "inference_mode",
-    "layers_pattern",    "lora_ga_config", "loftq_config",        "megatron_core", "peft_version",
-    "qalora_group_size", "revision",       "runtime_config",      "task_type"};
+    "fan_in_fan_out", "auto_mapping",      "corda_config",   "ensure_weight_tying", "eva_config",
+    "inference_mode", "layers_pattern",    "lora_ga_config", "loftq_config",        "megatron_core",
+    "peft_version",   "qalora_group_size", "revision",       "runtime_config",      "task_type"};
 
 constexpr const char* kRead[] = {"alpha_pattern",
                                  "base_model_name_or_path",
@@ -144,6 +153,24 @@ void warn_of_unknown_keys(const Json& config, const std::string& where) {
                             unknown.size() == 1 ? "is" : "are"));
 }
 
+/// PEFT's own rules about which layers of a stack have an adapter.
+void check_choice_of_layers(const Json& config, const std::string& where) {
+  const auto is_given = [&](const char* key) {
+    return config.contains(key) && !config[key].is_null();
+  };
+  const bool has_regex = is_given("target_modules") && config["target_modules"].is_string();
+  for (const char* key : {"layers_to_transform", "layers_pattern"})
+    if (has_regex && is_given(key))
+      throw ModelError({where, fmt::format("{} beside a target_modules that is a text", key),
+                        "a list of names, as PEFT wants it there",
+                        fmt::format("take {} out, the text chooses the layers", key)});
+  const bool has_pattern = is_given("layers_pattern") && !config["layers_pattern"].empty() &&
+                           config["layers_pattern"] != "";
+  if (has_pattern && !is_given("layers_to_transform"))
+    throw ModelError({where, "layers_pattern without layers_to_transform", "both, as PEFT does",
+                      "take layers_pattern out, or say which layers"});
+}
+
 void refuse_unsupported(const Json& config, const std::string& where) {
   const auto refuse = [&](const std::string& key) {
     throw ModelError({where,
@@ -160,6 +187,9 @@ void refuse_unsupported(const Json& config, const std::string& where) {
   if (config.contains("bias") && !is_switched_off(config["bias"]) && config["bias"] != "none")
     refuse("bias");
   check_initialisation(config, where);
+  check_choice_of_layers(config, where);
+  if (config.contains("fan_in_fan_out") && !is_switched_off(config["fan_in_fan_out"]))
+    log_warning(where + ": fan_in_fan_out is taken as false, as PEFT does for linear layers");
   warn_of_unknown_keys(config, where);
 }
 

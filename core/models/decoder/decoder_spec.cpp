@@ -98,9 +98,13 @@ void refuse_other_models(const ConfigFields& config) {
 // alone.
 void warn_of_dropouts(const ConfigFields& config, const FamilyDefaults& family) {
   for (const std::string& key : family.dropouts) {
-    if (config.number(key.c_str(), 0) != 0)
-      log_warning(fmt::format("{}: {} of the base is not applied in training; lora_dropout is",
-                              config.where(), key));
+    const double share = config.number(key.c_str(), 0);
+    if (share != 0)
+      log_warning(
+          fmt::format("{}: {} {} of the base is not applied in training, where transformers "
+                      "applies it, so losses differ; write 0 there to compare the two "
+                      "(lora_dropout is applied)",
+                      config.where(), key, share));
   }
 }
 

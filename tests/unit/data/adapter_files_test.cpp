@@ -276,8 +276,11 @@ TEST_F(AdapterFolder, RequestsForWhatWeLackAreNamed) {
             "adapter/adapter_config.json: modules_to_save [\"lm_head\"] is not supported" + fix);
   EXPECT_EQ(line("lora_bias", true),
             "adapter/adapter_config.json: lora_bias true is not supported" + fix);
-  EXPECT_EQ(line("fan_in_fan_out", true),
-            "adapter/adapter_config.json: fan_in_fan_out true is not supported" + fix);
+  EXPECT_EQ(line("fan_in_fan_out", true), "(no error)");  // PEFT takes it as false
+  EXPECT_EQ(
+      line("layers_pattern", "layers"),
+      "adapter/adapter_config.json: layers_pattern without layers_to_transform, expected both, "
+      "as PEFT does; take layers_pattern out, or say which layers");
   EXPECT_EQ(line("bias", "all"),
             "adapter/adapter_config.json: bias \"all\" is not supported" + fix);
   EXPECT_EQ(line("peft_type", "IA3"),
