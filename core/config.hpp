@@ -458,6 +458,9 @@ struct KeyFacts {
 std::vector<KeyFacts> config_keys();
 /// Our key that `name` is or is an alias of; "" for a name that is neither.
 std::string key_named(const std::string& name);
+/// What a key or value of other trainers is here, in sentences; "" for a name that no table has,
+/// and for one that key_named() tells all about.
+std::string about_foreign_name(const std::string& name);
 
 /// The whole config as YAML that parse_config accepts and that gives the same Config.
 std::string resolved_yaml(const Config& config);

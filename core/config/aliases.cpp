@@ -15,15 +15,6 @@ auto find_theirs(const Table& table, std::string_view theirs) {
   return found == table.end() ? nullptr : &*found;
 }
 
-const ForeignKey* find_foreign(std::string_view theirs) {
-  for (const ForeignKey& key : foreign_keys()) {
-    const bool is_prefix = key.theirs.ends_with('*');
-    const std::string_view name = key.theirs.substr(0, key.theirs.size() - is_prefix);
-    if (is_prefix ? theirs.starts_with(name) : theirs == name) return &key;
-  }
-  return nullptr;
-}
-
 ConfigError not_available(const std::string& where, const std::string& found,
                           const std::string& fix) {
   return ConfigError({.where = where, .found = found + " is not available yet", .fix = fix});
@@ -109,6 +100,15 @@ void translate_datasets(const YamlNode& value, const std::string& where,
 }
 
 }  // namespace
+
+const ForeignKey* find_foreign(std::string_view theirs) {
+  for (const ForeignKey& key : foreign_keys()) {
+    const bool is_prefix = key.theirs.ends_with('*');
+    const std::string_view name = key.theirs.substr(0, key.theirs.size() - is_prefix);
+    if (is_prefix ? theirs.starts_with(name) : theirs == name) return &key;
+  }
+  return nullptr;
+}
 
 const WordAlias* find_word(std::string_view key, const std::string& word) {
   const std::string lower = lower_case(word);

@@ -43,6 +43,8 @@ const std::vector<KeyAlias>& key_aliases();
 const std::vector<ForeignKey>& foreign_keys();
 const std::vector<WordAlias>& word_aliases();
 
+/// The entry for `theirs`, by its whole name or by its beginning; null when there is none.
+const ForeignKey* find_foreign(std::string_view theirs);
 /// The alias that `word` is as a value of our `key`; null when it is none.
 const WordAlias* find_word(std::string_view key, const std::string& word);
 /// Our word for `word` as a value of our `key`; the word itself when it is no alias.

@@ -141,7 +141,7 @@ std::vector<Given> interpret(const std::string& spelling, const YamlPtr& value,
 
 GivenKeys read_text(const ConfigText& text, Findings& findings) {
   const YamlSource source{.name = text.where};
-  const YamlPtr root = read_yaml(text.yaml, source);
+  const YamlPtr root = read_mended_yaml(text.yaml, source, findings.mistakes);
   GivenKeys keys;
   if (root->is_null()) return keys;
   if (!root->is_map())

@@ -1,6 +1,7 @@
 // What is wrong with the bytes of a config file before anyone parses them, and with characters that
 // only look like YAML's.
 #include <algorithm>
+#include <optional>
 
 #include "core/config.hpp"
 #include "core/config/look_alikes.hpp"
@@ -71,19 +72,22 @@ void each_line(const std::string& text, Visit&& visit) {
   }
 }
 
-void check_indentation(const std::string& text, const YamlSource& source) {
-  each_line(text, [&](int number, std::string_view line) {
-    const size_t content = std::min(line.find_first_not_of(" \t"), line.size());
-    const bool blank = without_blanks_around(line).empty();
-    if (!blank && line.find('\t') < content)
-      throw ConfigError(
-          {.where = source.place(number), .found = "tab in indentation", .fix = "use spaces"});
-    const auto odd = config::leading_look_alike(line.substr(content));
-    if (odd && odd->meant == " ")
-      throw ConfigError({.where = source.place(number),
-                         .found = shown(*odd) + " in indentation",
-                         .fix = "use spaces"});
-  });
+/// What is wrong with a line, and the line as it was meant.
+struct LineFault {
+  std::string found, fix, meant;
+};
+
+std::optional<LineFault> fault_of_indentation(std::string_view line) {
+  const size_t content = std::min(line.find_first_not_of(" \t"), line.size());
+  if (without_blanks_around(line).empty()) return std::nullopt;
+  const std::string_view rest = line.substr(content);
+  if (line.find('\t') < content)
+    return LineFault{"tab in indentation", "use spaces", std::string(2, ' ') + std::string(rest)};
+  const auto odd = config::leading_look_alike(rest);
+  if (!odd || odd->meant != " ") return std::nullopt;
+  return LineFault{
+      shown(*odd) + " in indentation", "use spaces",
+      std::string(line.substr(0, content)) + " " + std::string(rest.substr(odd->character.size()))};
 }
 
 size_t length_of_name(std::string_view line) {
@@ -109,36 +113,39 @@ bool is_quote_closed(std::string_view value) {
 }
 
 /// A line at the left margin begins a key or a comment, whatever stands around it.
-void check_margin(const std::string& text, const YamlSource& source) {
-  each_line(text, [&](int number, std::string_view line) {
-    const auto refuse = [&](const std::string& found, const std::string& meant) {
-      throw ConfigError({.where = source.place(number),
-                         .found = found,
-                         .fix = fmt::format("write `{}`", shortened(meant))});
-    };
-    if (const auto first = config::leading_look_alike(line); first && !first->meant.empty())
-      refuse(shown(*first) + " begins the line", config::without_look_alikes(line));
-    const std::string name(line.substr(0, length_of_name(line)));
-    std::string_view rest = without_blanks_around(line.substr(name.size()));
-    if (name.empty() || rest.empty()) return;
-    const auto meant = [&](size_t length_of_colon) {
-      std::string_view value = rest.substr(length_of_colon);
-      while (const auto blank = config::leading_look_alike(value)) {
-        if (blank->meant != " ") break;
-        value.remove_prefix(blank->character.size());
-      }
-      return fmt::format("{}: {}", name, without_blanks_around(value));
-    };
-    if (const auto colon = config::leading_look_alike(rest); colon && colon->meant == ":")
-      refuse(fmt::format("{} after '{}'", shown(*colon), name), meant(colon->character.size()));
-    if (rest.size() > 1 && rest[0] == ':' && !is_blank(rest[1]))
-      refuse(fmt::format("no blank after '{}:'", name), meant(1));
-    if (rest[0] != ':') return;
-    const std::string_view value = without_blanks_around(rest.substr(1));
-    if (!value.empty() && (value[0] == '"' || value[0] == '\'') && !is_quote_closed(value))
-      refuse(fmt::format("a quote behind '{}' that is not closed on its line", name),
-             fmt::format("{}: {}{}", name, value, value[0]));
-  });
+std::optional<LineFault> fault_at_margin(std::string_view line) {
+  const auto fault = [](const std::string& found, const std::string& meant) {
+    return LineFault{found, fmt::format("write `{}`", shortened(meant)), meant};
+  };
+  if (const auto first = config::leading_look_alike(line); first && !first->meant.empty())
+    return fault(shown(*first) + " begins the line", config::without_look_alikes(line));
+  const std::string name(line.substr(0, length_of_name(line)));
+  std::string_view rest = without_blanks_around(line.substr(name.size()));
+  if (name.empty() || rest.empty()) return std::nullopt;
+  const auto meant = [&](size_t length_of_colon) {
+    std::string_view value = rest.substr(length_of_colon);
+    while (const auto blank = config::leading_look_alike(value)) {
+      if (blank->meant != " ") break;
+      value.remove_prefix(blank->character.size());
+    }
+    return fmt::format("{}: {}", name, without_blanks_around(value));
+  };
+  if (const auto colon = config::leading_look_alike(rest); colon && colon->meant == ":")
+    return fault(fmt::format("{} after '{}'", shown(*colon), name), meant(colon->character.size()));
+  if (rest.size() > 1 && rest[0] == ':' && !is_blank(rest[1]))
+    return fault(fmt::format("no blank after '{}:'", name), meant(1));
+  if (rest[0] != ':') return std::nullopt;
+  const std::string_view value = without_blanks_around(rest.substr(1));
+  if (!value.empty() && (value[0] == '"' || value[0] == '\'') && !is_quote_closed(value))
+    return fault(fmt::format("a quote behind '{}' that is not closed on its line", name),
+                 fmt::format("{}: {}{}", name, value, value[0]));
+  return std::nullopt;
+}
+
+std::optional<LineFault> fault_of_line(std::string_view line, const YamlSource& source) {
+  std::optional<LineFault> fault = fault_of_indentation(line);
+  if (!fault && source.has_lines) fault = fault_at_margin(line);
+  return fault;
 }
 
 }  // namespace
@@ -149,12 +156,23 @@ std::string checked_text(const std::string& text, const YamlSource& source) {
                        .found = fmt::format("{} bytes, limit {}", text.size(), kConfigBytes),
                        .fix = "is this the data file?"});
   const std::string_view byte_order_mark = "\xEF\xBB\xBF";
-  const std::string body =
-      text.starts_with(byte_order_mark) ? text.substr(byte_order_mark.size()) : text;
+  std::string body = text.starts_with(byte_order_mark) ? text.substr(byte_order_mark.size()) : text;
   check_bytes(body, source);
-  check_indentation(body, source);
-  if (source.has_lines) check_margin(body, source);
+  // Old editors on a Mac end lines with a carriage return alone.
+  if (body.find('\n') == std::string::npos) std::ranges::replace(body, '\r', '\n');
   return body;
+}
+
+MendedText mended_text(const std::string& text, const YamlSource& source) {
+  MendedText mended;
+  each_line(checked_text(text, source), [&](int number, std::string_view line) {
+    const std::optional<LineFault> fault = fault_of_line(line, source);
+    mended.text += (fault ? fault->meant : std::string(line)) + "\n";
+    if (fault)
+      mended.faults.push_back(
+          ConfigError({.where = source.place(number), .found = fault->found, .fix = fault->fix}));
+  });
+  return mended;
 }
 
 }  // namespace lora_dist

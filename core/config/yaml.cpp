@@ -160,6 +160,23 @@ class TreeBuilder : public YAML::EventHandler {
   int64_t num_nodes_ = 0;
 };
 
+/// The keys of those lines that can be read alone.
+YamlPtr read_line_by_line(const std::string& text, const YamlSource& source) {
+  auto tree = std::make_shared<YamlNode>();
+  tree->kind = YamlNode::Kind::kMap;
+  std::istringstream lines(text);
+  std::string before, line;  // blank lines before it, so that it keeps its number
+  for (; std::getline(lines, line); before += '\n') {
+    try {
+      const YamlPtr alone = read_yaml(before + line, source);
+      if (alone->is_map()) tree->map.insert(tree->map.end(), alone->map.begin(), alone->map.end());
+    } catch (const ConfigError&) {
+      // Of a value over several lines, or at fault in a way that the whole text would show.
+    }
+  }
+  return tree;
+}
+
 }  // namespace
 
 YamlPtr yaml_scalar(std::string text, int line) {
@@ -189,7 +206,9 @@ std::string describe(const YamlNode& node) {
 }
 
 YamlPtr read_yaml(const std::string& text, const YamlSource& source) {
-  std::istringstream stream(checked_text(text, source));
+  const MendedText checked = mended_text(text, source);
+  if (!checked.faults.empty()) throw checked.faults.front();
+  std::istringstream stream(checked.text);
   TreeBuilder builder(source);
   try {
     YAML::Parser parser(stream);
@@ -198,9 +217,22 @@ YamlPtr read_yaml(const std::string& text, const YamlSource& source) {
   } catch (const YAML::Exception& failure) {
     throw ConfigError({.where = source.place(failure.mark.line + 1),
                        .found = fmt::format("not valid YAML ({})", failure.msg),
-                       .fix = "write `key: value`, one key per line; quote texts with ':' or '#'"});
+                       .fix = "write `key: value`, one key per line at the left margin; quote "
+                              "texts with ':' or '#'"});
   }
   return builder.root() ? builder.root() : std::make_shared<YamlNode>();
+}
+
+YamlPtr read_mended_yaml(const std::string& text, const YamlSource& source,
+                         std::vector<ConfigError>& faults) {
+  const MendedText mended = mended_text(text, source);
+  faults.insert(faults.end(), mended.faults.begin(), mended.faults.end());
+  try {
+    return read_yaml(mended.text, source);
+  } catch (const ConfigError&) {
+    if (mended.faults.empty()) throw;
+    return read_line_by_line(mended.text, source);
+  }
 }
 
 }  // namespace lora_dist

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.hpp"
+
 namespace lora_dist {
 
 inline constexpr int64_t kYamlNodes = 10'000;  // after aliases are expanded
@@ -50,9 +52,22 @@ struct YamlSource {
 /// One document; an empty text gives a null node. Errors  ConfigError.
 YamlPtr read_yaml(const std::string& text, const YamlSource& source);
 
-/// Refuses what no YAML parser should see: too large, not UTF-8, NUL bytes, tabs as indentation;
-/// in a file also keys without a blank behind their colon, or with a full-width one.
-/// Returns the text without a byte-order mark. Errors  ConfigError.
+/// The same of a file whose lines may be at fault: each fault is put into `faults`, and the tree is
+/// that of the lines as they were meant, so that what is wrong beside them is told too.
+YamlPtr read_mended_yaml(const std::string& text, const YamlSource& source,
+                         std::vector<ConfigError>& faults);
+
+/// Refuses what no YAML parser should see: too large, not UTF-8, NUL bytes. Returns the text
+/// without a byte-order mark. Errors  ConfigError.
 std::string checked_text(const std::string& text, const YamlSource& source);
+
+/// A checked text with the lines as they were meant that a YAML parser would misread, and a fault
+/// for each of them: tabs as indentation; in a file also keys without a blank behind their colon,
+/// or with a full-width one. Errors  ConfigError, as checked_text.
+struct MendedText {
+  std::string text;
+  std::vector<ConfigError> faults;
+};
+MendedText mended_text(const std::string& text, const YamlSource& source);
 
 }  // namespace lora_dist

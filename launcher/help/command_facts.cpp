@@ -1,6 +1,7 @@
 #include "launcher/help/command_facts.hpp"
 
 #include <algorithm>
+#include <cctype>
 
 #include <CLI/CLI.hpp>
 
@@ -23,7 +24,9 @@ OptionFacts facts_of(const CLI::Option& option) {
   OptionFacts facts{.name = has_name ? "--" + option.get_lnames().front() : option.get_name(true),
                     .short_name = {},
                     .value = is_flag ? "" : shown_value(option),
-                    .help = option.get_description(),
+                    .help = has_name && option.get_lnames().front() == "help"
+                                ? "show this page"
+                                : option.get_description(),
                     .is_positional = !has_name,
                     .is_required = option.get_required()};
   if (!option.get_snames().empty()) facts.short_name = "-" + option.get_snames().front();
@@ -62,7 +65,11 @@ std::vector<CommandFacts> command_facts() {
 }
 
 std::string spelled_out(const OptionFacts& option) {
-  if (option.is_positional) return option.value == "TEXT" ? option.name : option.value;
+  if (option.is_positional) {
+    std::string name = option.value == "TEXT" ? option.name : option.value;
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::toupper(c); });
+    return name;
+  }
   return (option.short_name.empty() ? "" : option.short_name + ", ") + option.name +
          (option.value.empty() ? "" : " " + option.value);
 }

@@ -78,12 +78,17 @@ std::string help_about(const std::string& topic) {
     return command_help(app);
   }
   const std::vector<KeyFacts> keys = config_keys();
-  const std::string ours = key_named(topic);
+  const std::string ours = key_named(topic),
+                    theirs = ours == topic ? "" : about_foreign_name(topic);
+  const std::string told = theirs.empty() ? "" : wrapped(theirs, 0) + "\n";
   const auto known =
       std::find_if(keys.begin(), keys.end(), [&](const KeyFacts& key) { return key.key == ours; });
   if (known != keys.end())
-    return (ours == topic ? "" : fmt::format("{} is an alias of {}.\n\n", topic, ours)) +
+    return (ours == topic  ? ""
+            : told.empty() ? fmt::format("{} is an alias of {}.\n\n", topic, ours)
+                           : told + "\n") +
            key_page(*known);
+  if (!told.empty()) return told;
   std::vector<std::string> names = {"keys"};
   for (const std::string_view name : commands().names()) names.emplace_back(name);
   for (const KeyFacts& key : keys) names.push_back(key.key);

@@ -247,6 +247,49 @@ TEST(ParseConfig, NamesCharactersThatOnlyLookLikeYaml) {
   EXPECT_EQ(parse("# 轮数：三\nepochs: 3").steps.epochs, 3);
 }
 
+TEST(ParseConfig, NamesEveryLineOfAnInputMethodAtOnce) {
+  const CheckedConfig checked = check_config({{"c.yaml",
+                                               "base_model：./b\n"
+                                               "lora_rank:16\n"
+                                               "target_modules: [q_proj，v_proj]\n"
+                                               "output_dir: “out”\n"
+                                               "epochs: ３\n"
+                                               "ＬＲ: 1\n"
+                                               "epocs: 1\n"}},
+                                             {});
+  std::vector<std::string> lines;
+  for (const ConfigError& mistake : checked.mistakes) lines.emplace_back(mistake.what());
+  EXPECT_THAT(
+      lines,
+      testing::UnorderedElementsAre(
+          "c.yaml:1: full-width '：' after 'base_model'; write `base_model: ./b`",
+          "c.yaml:2: no blank after 'lora_rank:'; write `lora_rank: 16`",
+          "c.yaml:3: full-width '，' in target_modules '[q_proj，v_proj]'; write [q_proj,v_proj]",
+          testing::HasSubstr("c.yaml:4: curly '“' in output_dir"),
+          "c.yaml:5: full-width '３' in epochs '３'; write 3",
+          testing::HasSubstr("c.yaml:6: full-width 'Ｌ' begins the line; write `LR: 1`"),
+          testing::HasSubstr("c.yaml:6: unknown key 'LR'"),
+          "c.yaml:7: unknown key 'epocs'; did you mean 'epochs'?"));
+}
+
+TEST(ParseConfig, NamesThemWhereAnotherLineIsNoYamlEither) {
+  const CheckedConfig checked = check_config(
+      {{"c.yaml", "epochs：3\n  lora_alpha: 4\ntarget_modules: [q_proj，v_proj]\n"}}, {});
+  std::vector<std::string> lines;
+  for (const ConfigError& mistake : checked.mistakes) lines.emplace_back(mistake.what());
+  EXPECT_THAT(lines, testing::Contains(HasSubstr("c.yaml:1: full-width '：'")));
+  EXPECT_THAT(lines, testing::Contains(HasSubstr("c.yaml:3: full-width '，'")));
+}
+
+TEST(ParseConfig, ReadsLinesThatEndWithACarriageReturnAlone) {
+  EXPECT_EQ(parse_config("epochs: 7\rlora_rank: 4\r", "c.yaml", {}).adapter.lora_rank, 4);
+}
+
+TEST(ParseConfig, GuessesAKeyOnlyWhereItIsNear) {
+  EXPECT_EQ(error_of("foo: 1"), "c.yaml:1: unknown key 'foo'; `lora-dist help keys` lists them");
+  EXPECT_EQ(error_of("sede: 1"), "c.yaml:1: unknown key 'sede'; did you mean 'seed'?");
+}
+
 TEST(ParseConfig, ListsKeysThatChangeNothingInOneLine) {
   const Config config = parse(
       "do_train: true\nplot_loss: true\nddp_timeout: 180000000\nreport_to: wandb\n"

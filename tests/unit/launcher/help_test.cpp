@@ -6,6 +6,7 @@
 
 #include "core/columns.hpp"
 #include "core/config.hpp"
+#include "core/config/aliases.hpp"
 #include "core/error.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/help/command_facts.hpp"
@@ -47,6 +48,23 @@ TEST(Help, TellsOfOneKeyAlsoUnderTheNameOfAnotherTool) {
   EXPECT_THAT(help_about("per_device_train_batch_size"),
               HasSubstr("per_device_train_batch_size is an alias of batch_size."));
   EXPECT_THROW(help_about("lora_rnk"), ConfigError);
+}
+
+TEST(Help, KnowsEveryNameOfOtherTrainers) {
+  for (const config::ForeignKey& key : config::foreign_keys()) {
+    std::string name(key.theirs);
+    if (name.ends_with('*')) name.replace(name.size() - 1, 1, "some");
+    EXPECT_THAT(help_about(name), HasSubstr(name + " of other trainers")) << name;
+    EXPECT_LE(longest_line(help_about(name)), kHelpColumns) << name;
+  }
+  for (const config::KeyAlias& alias : config::key_aliases())
+    EXPECT_THAT(help_about(std::string(alias.theirs)), HasSubstr(std::string(alias.theirs)));
+  EXPECT_THAT(help_about("deepspeed"), HasSubstr("ignored"));
+  EXPECT_THAT(help_about("wandb"), HasSubstr("sent to a service"));
+  EXPECT_THAT(help_about("push_to_hub"), HasSubstr("not available yet"));
+  EXPECT_THAT(help_about("qlora"), HasSubstr("adapter: qlora means quantization=nf4."));
+  EXPECT_THAT(help_about("cosine"), HasSubstr("`lora-dist help scheduler`"));
+  EXPECT_THAT(help_about("datasets"), HasSubstr("train_data_dir"));
 }
 
 TEST(Help, ListsAnOptionOnce) {
