@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
+#include "launcher/help/command_facts.hpp"
 #include "launcher/help/help_text.hpp"
 
 namespace lora_dist {
@@ -17,9 +18,7 @@ ConfigError usage_error(const std::string& found, const std::string& fix) {
   return ConfigError({.where = "command line", .found = found, .fix = fix});
 }
 
-std::string see_help(const CLI::App& app) {
-  return fmt::format("`{} --help` shows what is", app.get_name());
-}
+std::string see_help(const CLI::App& app) { return fmt::format("see `{} --help`", app.get_name()); }
 
 std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
@@ -57,7 +56,8 @@ const CommandEntry& find_command(const std::string& name) {
 const CLI::Option* option_of(const CLI::App& app, const std::string& message) {
   for (const CLI::Option* option : app.get_options())
     for (const std::string& name : option->get_lnames())
-      if (message.find("--" + name + " ") != std::string::npos) return option;
+      for (const char* end : {" ", ":"})
+        if (message.find("--" + name + end) != std::string::npos) return option;
   return nullptr;
 }
 
@@ -70,6 +70,41 @@ ConfigError wrong_kind_of_value(const CLI::App& app, const std::string& message)
       {.where = "command line",
        .found = fmt::format("--{} '{}'", option->get_lnames().front(), message.substr(equals + 3)),
        .expected = is_whole ? "a whole number" : "a number"});
+}
+
+/// "--base TEXT", or "PATH" of an argument, of the option that CLI11 calls `name`.
+std::string as_written(const CLI::App& app, const std::string& name) {
+  for (const OptionFacts& option : option_facts(app))
+    if (option.name == name) return spelled_out(option);
+  return name;
+}
+
+/// What CLI11 says about a command line, in our words.
+ConfigError misuse(const CLI::App& app, const CLI::ParseError& failure) {
+  const std::string message = failure.what();
+  const CLI::Option* option = option_of(app, message);
+  const std::string name = message.substr(0, message.find_first_of(": "));
+  const std::string wanted = as_written(app, name);
+  if (failure.get_name() == "RequiredError")
+    return usage_error(
+        fmt::format("{} is missing", name.starts_with('-') ? name : wanted),
+        fmt::format("write `{} {}`, or see `{} --help`", app.get_name(), wanted, app.get_name()));
+  if (failure.get_name() == "ArgumentMismatch" && option) {
+    const size_t count = option->count();
+    return count > 1
+               ? usage_error(fmt::format("{} stands {} times", name, count), "keep one of them")
+               : usage_error(fmt::format("{} has no value", name),
+                             fmt::format("write `{}`", wanted));
+  }
+  const size_t excludes = message.find(" excludes ");
+  if (excludes != std::string::npos)
+    return usage_error(
+        fmt::format("{} and {} exclude each other", name, message.substr(excludes + 10)),
+        "keep one of them");
+  const size_t colon = message.find(": ");
+  const bool names_option = message.starts_with("--") && colon != std::string::npos;
+  return usage_error(names_option ? name + " " + message.substr(colon + 2) : message,
+                     names_option ? "" : see_help(app));
 }
 
 /// Declares and fills the command's options. False when only its help was asked for.
@@ -88,7 +123,7 @@ bool parse_options(CLI::App& app, std::vector<std::string> arguments) {
   } catch (const CLI::ParseError& failure) {
     // A misspelt --config is also a missing one; the spelling is what helps.
     if (has_unknown_option(app)) throw unexpected_argument(app);
-    throw usage_error(failure.what(), see_help(app));
+    throw misuse(app, failure);
   }
 }
 
@@ -101,7 +136,8 @@ CommandLine split_command_line(const std::vector<std::string>& arguments) {
   if (first == "--help" || first == "-h") return {.command = "help", .arguments = rest};
   if (first == "--version" || first == "-V") return {.command = "version", .arguments = rest};
   const bool is_for_train = first.starts_with('-') || first.find('=') != std::string::npos ||
-                            (!commands().find(first) && names_config_file(first));
+                            (!commands().find(first) &&
+                             (names_config_file(first) || first.find('/') != std::string::npos));
   if (is_for_train) return {.command = "train", .arguments = arguments};
   return {.command = first, .arguments = rest};
 }

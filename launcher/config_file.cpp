@@ -5,25 +5,80 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include <CLI/CLI.hpp>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "data/files.hpp"
+#include "data/inspect/inspect.hpp"
+#include "data/sources/file_names.hpp"
 #include "dist/backends/rendezvous.hpp"
 
 namespace lora_dist {
 namespace {
 
+bool names_config(const std::filesystem::path& path) {
+  const std::string extension = lower_extension(path.string());
+  return extension == ".yaml" || extension == ".yml";
+}
+
+/// What a folder is that stands where a config file should, and what it is for.
+ConfigError folder_for_config(const std::string& name, const std::string& folder) {
+  const auto fault = [&](const std::string& found, const std::string& fix) {
+    return ConfigError(
+        {.where = folder_label(folder), .found = found, .expected = "a YAML file", .fix = fix});
+  };
+  const std::string inspect = fmt::format("`lora-dist inspect {}` shows it", folder);
+  const std::string kind = kind_of_folder(folder);
+  if (kind == "run")
+    return fault(
+        "a run folder",
+        fmt::format("its config is {}; {}",
+                    (std::filesystem::path(folder) / "config.resolved.yaml").string(), inspect));
+  if (kind == "checkpoint")
+    return fault("a checkpoint", "name it as resume_from_checkpoint in a config; " + inspect);
+  if (kind == "adapter")
+    return fault("an adapter", "name it as init_lora_from in a config; " + inspect);
+  if (kind == "base_model")
+    return fault("a base model", "name it as base_model in a config; " + inspect);
+  std::vector<std::string> configs;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.is_regular_file() && names_config(entry.path()))
+      configs.push_back(entry.path().string());
+  if (!configs.empty())
+    return fault("a folder", fmt::format("write `{} {}`", name, std::ranges::min(configs)));
+  return fault("a folder", "if it holds data, name it as train_data_dir in a config; " + inspect);
+}
+
+/// Data and weights, which somebody gave in a config's place.
+void require_config(const std::string& path) {
+  static const std::set<std::string> others = {".jsonl", ".ndjson", ".csv",  ".tsv", ".safetensors",
+                                               ".h5",    ".hdf5",   ".gguf", ".bin", ".parquet"};
+  if (others.contains(lower_extension(path)))
+    throw ConfigError(
+        {.where = path,
+         .found = "no config, by its name",
+         .expected = "a YAML file",
+         .fix = fmt::format("name data as train_data_dir in a config; `lora-dist inspect "
+                            "{}` shows what it holds",
+                            path)});
+}
+
 void require_file(const std::string& path) {
+  if (path.empty())
+    throw ConfigError({.where = "command line",
+                       .found = "--config has no value",
+                       .fix = "write `--config FILE`"});
   std::error_code problem;
   const auto status = std::filesystem::status(path, problem);
   if (status.type() == std::filesystem::file_type::not_found)
     throw ConfigError(
         {.where = path, .found = "no such file", .fix = "give --config an existing YAML file"});
-  if (std::filesystem::is_directory(status))
-    throw ConfigError({.where = path, .found = "is a folder", .expected = "a YAML file"});
+  if (std::filesystem::is_directory(status)) throw folder_for_config("lora-dist --config", path);
   if (!std::filesystem::is_regular_file(status)) return;  // a pipe: `--config <(...)`
+  require_config(path);
   const auto bytes = static_cast<int64_t>(std::filesystem::file_size(path, problem));
   if (!problem && bytes > kConfigBytes)
     throw ConfigError({.where = path,
@@ -132,10 +187,23 @@ CheckedConfig ConfigOptions::check() const {
 bool names_config_file(const std::string& word) {
   std::error_code problem;
   if (std::filesystem::is_regular_file(word, problem)) return true;
-  if (word.find('=') != std::string::npos) return false;
-  const std::string extension = std::filesystem::path(word).extension().string();
-  return extension == ".yaml" || extension == ".yml" || extension == ".YAML" || extension == ".YML";
+  return word.find('=') == std::string::npos && names_config(word);
 }
+
+namespace {
+
+/// Of a command line without a config: the word that may be meant as one is told.
+ConfigError no_config(const std::string& name, const std::vector<std::string>& words) {
+  const std::string ways = fmt::format("write `{} FILE`, or see `{} --help`", name, name);
+  for (const std::string& word : words) {
+    if (word.find('=') != std::string::npos) continue;
+    if (std::filesystem::is_directory(word)) return folder_for_config(name, word);
+    return ConfigError({.where = word, .found = "no such file", .fix = ways});
+  }
+  return ConfigError({.where = "command line", .found = "no config file", .fix = ways});
+}
+
+}  // namespace
 
 void ConfigOptions::declare(CLI::App& app) {
   app.add_option("--config", paths,
@@ -155,11 +223,7 @@ void ConfigOptions::declare(CLI::App& app) {
                               [](const std::string& word) { return !names_config_file(word); });
     paths.insert(paths.end(), first_file, overrides.end());
     overrides.erase(first_file, overrides.end());
-    if (paths.empty())
-      throw ConfigError({.where = "command line",
-                         .found = "no config file",
-                         .expected = {},
-                         .fix = fmt::format("write `{} FILE`, or see `{} --help`", name, name)});
+    if (paths.empty()) throw no_config(name, overrides);
   });
 }
 

@@ -18,7 +18,7 @@ inline CLI::Validator number_that(bool (*holds)(double), std::string bound) {
     double number = 0;
     const bool is_number = CLI::detail::lexical_cast(text, number);
     return is_number && holds(number) ? std::string()
-                                      : fmt::format("'{}' is no number {}", text, bound);
+                                      : fmt::format("'{}', expected a number {}", text, bound);
   };
   return CLI::Validator(check, "");
 }
@@ -30,7 +30,7 @@ inline CLI::Validator count_from(int64_t low) {
     double number = 0;  // what is none is told by the option's own type
     const bool is_number = CLI::detail::lexical_cast(text, number);
     return is_number && number < static_cast<double>(low)
-               ? fmt::format("'{}' is no number of at least {}", text, low)
+               ? fmt::format("'{}', expected a number of at least {}", text, low)
                : std::string();
   };
   return CLI::Validator(check, "");

@@ -102,16 +102,13 @@ std::string way_on_from(const std::string& folder) {
 }
 
 nlohmann::ordered_json inspect_folder(const std::string& path) {
-  const auto has = [&](const char* name) { return fs::exists(fs::path(path) / name); };
-  // A run folder is an adapter folder too, and a checkpoint is; the larger thing goes first.
-  if (has(kOptimizerFile) || (step_of_folder(path) && has(kAdapterConfigFile)))
-    return inspect_checkpoint(path);
-  if (has("run.json") || has("metrics.jsonl") || !list_checkpoints(path).empty())
-    return inspect_run(path);
-  if (has(kAdapterConfigFile)) return inspect_adapter(path);
-  if (has("config.json")) return inspect_base_model(path);
-  if (is_prepared_set(path)) return inspect_prepared(path);
-  if (!prepared_sets_in(path).empty()) return inspect_prepared_sets(path);
+  const std::string kind = kind_of_folder(path);
+  if (kind == "checkpoint") return inspect_checkpoint(path);
+  if (kind == "run") return inspect_run(path);
+  if (kind == "adapter") return inspect_adapter(path);
+  if (kind == "base_model") return inspect_base_model(path);
+  if (kind == "prepared") return inspect_prepared(path);
+  if (kind == "prepared_sets") return inspect_prepared_sets(path);
   try {
     return inspect_data(path);
   } catch (const DataError&) {
@@ -122,6 +119,17 @@ nlohmann::ordered_json inspect_folder(const std::string& path) {
 }
 
 }  // namespace
+
+std::string kind_of_folder(const std::string& path) {
+  const auto has = [&](const char* name) { return fs::exists(fs::path(path) / name); };
+  // A run folder is an adapter folder too, and a checkpoint is; the larger thing goes first.
+  if (has(kOptimizerFile) || (step_of_folder(path) && has(kAdapterConfigFile))) return "checkpoint";
+  if (has("run.json") || has("metrics.jsonl") || !list_checkpoints(path).empty()) return "run";
+  if (has(kAdapterConfigFile)) return "adapter";
+  if (has("config.json")) return "base_model";
+  if (is_prepared_set(path)) return "prepared";
+  return prepared_sets_in(path).empty() ? "" : "prepared_sets";
+}
 
 nlohmann::ordered_json inspect_path(const std::string& path) {
   if (!fs::exists(path)) throw ConfigError({path, "no such file or folder", {}, "check the path"});

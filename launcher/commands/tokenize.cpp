@@ -88,12 +88,18 @@ class TokenizeCommand : public Command {
     app.add_flag("--train-on-prompt", train_on_prompt_, "as the key of that name");
     app.add_option("--count", count_, "show so many records; 0: all")->check(at_least_zero());
     CLI::Option_group* input = app.add_option_group("input");
-    input->add_option("--text", text_, "the input itself");
+    text_option_ = input->add_option("--text", text_, "the input itself");
     input->add_option("--file", file_, "a data file or folder, as train_data_dir");
-    input->require_option(1);
   }
 
   int run() override {
+    const bool has_text = text_option_->count() > 0;
+    if (has_text != file_.empty())
+      throw ConfigError(
+          {.where = "command line",
+           .found = has_text ? "--text and --file together" : "no input",
+           .expected = {},
+           .fix = has_text ? "keep one of them" : "write --file FILE for data, or --text \"...\""});
     tokenizer_ = load_tokenizer(base_);
     if (messages_)
       show_conversations();
@@ -224,6 +230,7 @@ class TokenizeCommand : public Command {
     return table;
   }
 
+  CLI::Option* text_option_ = nullptr;
   std::string base_, template_ = "auto", format_ = "auto", text_, file_;
   bool json_ = false, messages_ = false, train_on_prompt_ = false;
   int64_t max_seq_length_ = 0, count_ = 0;

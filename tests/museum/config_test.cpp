@@ -45,7 +45,9 @@ std::string alias_bomb() {
 
 const std::vector<Exhibit> kExhibits = {
     {"001_file_missing", kNoFile, "c.yaml: no such file; give --config an existing YAML file"},
-    {"002_is_a_folder", kFolder, "c.yaml: is a folder, expected a YAML file"},
+    {"002_is_a_folder", kFolder,
+     "c.yaml/: a folder, expected a YAML file; if it holds data, name it as train_data_dir in a "
+     "config; `lora-dist inspect c.yaml` shows it"},
     {"003_top_level_is_a_list", "- a\n- b\n", "c.yaml:1: a list, expected `key: value` lines"},
     {"004_unknown_key", at_line(7, "lora_rnk: 8"),
      "c.yaml:7: unknown key 'lora_rnk'; did you mean 'lora_rank'?"},
@@ -87,7 +89,8 @@ const std::vector<Exhibit> kExhibits = {
 
     // Found since, or answers that the contract asks for without giving the line.
     {"not_yaml", at_line(2, "base_model: a: b"),
-     "c.yaml:2: not valid YAML (illegal map value); write `key: value`, one key per line; quote "
+     "c.yaml:2: not valid YAML (illegal map value); write `key: value`, one key per line at the "
+     "left margin; quote "
      "texts with ':' or '#'"},
     {"two_documents", "epochs: 3\n---\nepochs: 4\n",
      "c.yaml:2: a second document starts; keep one set of keys in a file"},

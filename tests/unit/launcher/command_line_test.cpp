@@ -77,9 +77,8 @@ std::string usage_error_of(const std::vector<std::string>& arguments) {
 }
 
 TEST(RunCommandLine, ShowsTheBoundThatANumberBreaks) {
-  EXPECT_EQ(
-      usage_error_of({"plan", "x.yaml", "--ranks", "0"}),
-      "command line: --ranks: '0' is no number above 0; `lora-dist plan --help` shows what is");
+  EXPECT_EQ(usage_error_of({"plan", "x.yaml", "--ranks", "0"}),
+            "command line: --ranks '0', expected a number above 0");
   EXPECT_EQ(usage_error_of({"plan", "x.yaml", "--ranks", "1.5"}),
             "command line: --ranks '1.5', expected a whole number");
   EXPECT_EQ(usage_error_of({"evaluate", "--base", "x", "--data", "y", "--batch-size", "two"}),
@@ -93,6 +92,54 @@ TEST(RunCommandLine, ShowsHowRanksAreAskedFor) {
                           "--ranks 2; without it one process trains; `lora-dist train --help` "
                           "shows what is",
                           value));
+}
+
+TEST(RunCommandLine, SaysEachMisuseOfAnOptionInALine) {
+  EXPECT_EQ(
+      usage_error_of({"inspect"}),
+      "command line: PATH is missing; write `lora-dist inspect PATH`, or see `lora-dist inspect "
+      "--help`");
+  EXPECT_EQ(usage_error_of({"inspect", "a", "b"}),
+            "command line: 'b' is not expected here; see `lora-dist inspect --help`");
+  EXPECT_EQ(usage_error_of({"inspect", "a", "--nonsense"}),
+            "command line: unknown option '--nonsense'; see `lora-dist inspect --help`");
+  EXPECT_THAT(
+      usage_error_of({"merge", "--adapter", "a"}),
+      testing::StartsWith("command line: --base is missing; write `lora-dist merge --base "));
+  EXPECT_EQ(usage_error_of({"tokenize", "--base"}),
+            "command line: --base has no value; write `--base TEXT`");
+  EXPECT_EQ(usage_error_of({"tokenize", "--base", "a", "--base", "b", "--text", "t"}),
+            "command line: --base stands 2 times; keep one of them");
+  EXPECT_EQ(usage_error_of({"tokenize", "--base", "a"}),
+            "command line: no input; write --file FILE for data, or --text \"...\"");
+  EXPECT_EQ(usage_error_of({"tokenize", "--base", "a", "--text", "t", "--file", "f"}),
+            "command line: --text and --file together; keep one of them");
+  EXPECT_EQ(usage_error_of({"tokenize", "--base", "a", "--text", "t", "--count", "-1"}),
+            "command line: --count '-1', expected a number of at least 0");
+  EXPECT_EQ(usage_error_of({"validate", "--data", "--config-only", "x.yaml"}),
+            "command line: --data and --config-only exclude each other; keep one of them");
+}
+
+TEST(RunCommandLine, SaysWhatStandsWhereAConfigShould) {
+  const TempFolder folder;
+  folder.write("base/config.json", "{}");
+  folder.write("run/run.json", "{}");
+  folder.write("configs/law.yaml", "epochs: 1");
+  const std::string data = folder.write("data/train.jsonl", "{}");
+  const auto error_of = [&](const char* name) {
+    return usage_error_of({"validate", folder.file(name)});
+  };
+  EXPECT_THAT(error_of("base"), HasSubstr("base/: a base model, expected a YAML file; name it as "
+                                          "base_model in a config; `lora-dist inspect "));
+  EXPECT_THAT(error_of("run"), HasSubstr("run/config.resolved.yaml"));
+  EXPECT_THAT(error_of("configs"),
+              HasSubstr("; write `lora-dist validate " + folder.file("configs/law.yaml") + "`"));
+  EXPECT_THAT(error_of("data"), HasSubstr("if it holds data, name it as train_data_dir"));
+  EXPECT_THAT(error_of("data/train.jsonl"),
+              HasSubstr("no config, by its name, expected a YAML file"));
+  EXPECT_THAT(error_of("nowhere"),
+              HasSubstr("nowhere: no such file; write `lora-dist validate FILE`"));
+  EXPECT_THAT(usage_error_of({folder.file("data")}), HasSubstr("data/: a folder, expected a YAML"));
 }
 
 TEST(RunCommandLine, NamesTheNearestCommand) {

@@ -105,9 +105,8 @@ TEST(TokenizeCommand, ShowsTokensAsText) {
 }
 
 TEST(TokenizeCommand, WantsExactlyOneInput) {
-  EXPECT_THROW(tokenize({"--base", kBases + "qwen2"}), CLI::ParseError);
-  EXPECT_THROW(tokenize({"--base", kBases + "qwen2", "--text", "a", "--file", "b"}),
-               CLI::ParseError);
+  EXPECT_THROW(tokenize({"--base", kBases + "qwen2"}), ConfigError);
+  EXPECT_THROW(tokenize({"--base", kBases + "qwen2", "--text", "a", "--file", "b"}), ConfigError);
 }
 
 }  // namespace
