@@ -1,4 +1,4 @@
-// A prepared data set: tokenised samples in HDF5 parts, read by sample number.
+// A prepared data set: samples in HDF5 parts, read by sample number.
 #pragma once
 
 #include <cstdint>
@@ -10,38 +10,42 @@
 #include "core/batch_stream.hpp"
 #include "core/communicator.hpp"
 #include "core/config.hpp"
+#include "core/tasks/task_kind.hpp"
 #include "data/sources/folder_files.hpp"
 #include "data/templates/template.hpp"
 
 namespace lora_dist {
 
+class SampleEncoder;
+
 struct DatasetStats {
   int64_t num_records = 0;
   int64_t num_samples = 0;
-  int64_t num_tokens = 0;
-  int64_t num_labels = 0;
+  int64_t cost = 0;        // of all samples: tokens of texts
+  int64_t loss_terms = 0;  // of all samples: labels of texts
+  int64_t largest_cost = 0;
   int64_t num_cut = 0;      // longer than max_seq_length, cut
   int64_t num_skipped = 0;  // broken records skipped with data_errors: skip
-  int64_t longest = 0;      // tokens
 };
 
 class Dataset {
  public:
   virtual ~Dataset() = default;
+  /// What its samples are.
+  virtual const SampleSchema& schema() const = 0;
   virtual int64_t num_samples() const = 0;
-  /// Tokens, and labels (shifted: positions whose next token is learnt), of each sample; index is
-  /// the sample number.
-  virtual const std::vector<int32_t>& lengths() const = 0;
-  virtual const std::vector<int32_t>& num_labels() const = 0;
+  /// By sample number.
+  virtual const SampleMeasures& measures() const = 0;
   /// Thread-safe. Errors  DataError, StorageError.
-  virtual Tokens read(int64_t sample) = 0;
+  virtual Sample read(int64_t sample) = 0;
   virtual const DatasetStats& stats() const = 0;
-  /// SHA-256 over sources, tokenizer, template and limits: the name of the folder.
+  /// SHA-256 over the sources and what the samples are made with: the name of the folder.
   virtual const std::string& fingerprint() const = 0;
 };
 
 struct PrepareRequest {
   std::string path;  // file or folder of the user's data, or a folder of prepared parts
+  std::string task = kTextGeneration;
   std::string format = "auto";
   DataUse use = DataUse::kTraining;
   int64_t max_seq_length = 2048;
@@ -63,6 +67,9 @@ struct PrepareRequest {
 std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request, const Tokenizer* tokenizer,
                                          const PromptTemplate* prompt_template,
                                          Communicator& world);
+/// The same with samples that `encoder` makes.
+std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request,
+                                         const SampleEncoder& encoder, Communicator& world);
 
 struct Split {
   std::vector<int64_t> train, validation;  // sample numbers of the data set, ascending
@@ -78,7 +85,7 @@ struct StreamOptions {
   double epochs = 3;
   int64_t max_steps = -1;
   int64_t max_seq_length = 0;  // padding to a multiple of 8 stops here; 0: no limit
-  bool packing = false;        // rows of up to max_seq_length tokens; batch_size counts rows
+  bool packing = false;        // rows of a cost up to max_seq_length; batch_size counts rows
   bool shuffle = true;
   int64_t seed = 42;
   int rank = 0;
@@ -86,8 +93,8 @@ struct StreamOptions {
   bool prefetch = true;  // a thread reads the next steps' slots of this rank ahead
 };
 
-/// The training order over a data set, and its batches. The permutation of an epoch is a pure
-/// function of (seed, epoch). `dataset` must outlive it.
+/// The training order over a data set, and its batches (data/streams/epoch_order.hpp).
+/// `dataset` must outlive it.
 std::unique_ptr<BatchStream> make_batch_stream(Dataset& dataset, StreamOptions options);
 
 }  // namespace lora_dist

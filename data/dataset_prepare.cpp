@@ -8,6 +8,7 @@
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "data/dataset.hpp"
+#include "data/encoders/sample_encoder.hpp"
 #include "data/files.hpp"
 #include "data/host_copies.hpp"
 #include "data/prepare_parts.hpp"
@@ -72,14 +73,14 @@ ordered_json to_json(const PartsRequest& parts) {
           {"num_records", parts.counted.num_records},
           {"num_cut", parts.counted.num_cut},
           {"num_skipped", parts.counted.num_skipped},
-          {"max_seq_length", parts.max_seq_length},
           {"skip_without_labels", parts.skip_without_labels}};
 }
 
 /// The same parts in `folder`.
-PartsRequest from_json(const ordered_json& told, const std::string& folder) {
+PartsRequest from_json(const ordered_json& told, const std::string& folder,
+                       const SampleSchema& schema) {
   PartsRequest parts{.fingerprint = told.at("fingerprint"),
-                     .max_seq_length = told.at("max_seq_length"),
+                     .schema = schema,
                      .skip_without_labels = told.at("skip_without_labels")};
   parts.counted.num_records = told.at("num_records");
   parts.counted.num_cut = told.at("num_cut");
@@ -123,14 +124,13 @@ void require_same_sources(const PrepareRequest& request, const Sight& sight, Com
 }
 
 PartsRequest prepare_for_other_hosts(const PrepareRequest& request, const Sight& sight,
-                                     const Tokenizer* tokenizer,
-                                     const PromptTemplate* prompt_template, Communicator& world) {
+                                     const SampleEncoder& encoder, Communicator& world) {
   const bool builds = sight.builds(world.rank());
   const auto builders = world.split(builds ? 0 : 1, {.name = "ranks with the data"});
   PartsRequest mine;
   const auto told = on_all_ranks(world, [&] {
     if (!builds) return std::string();
-    mine = prepare_parts(request, tokenizer, prompt_template, *builders);
+    mine = prepare_parts(request, encoder, *builders);
     return to_json(mine).dump();
   });
   const auto parts = ordered_json::parse(told.front());
@@ -141,7 +141,7 @@ PartsRequest prepare_for_other_hosts(const PrepareRequest& request, const Sight&
   const bool sees_them = builds || (sight.shares_folder[world.rank()] && from == made);
   copy_to_hosts({.names = parts.at("names"), .from = from, .to = made, .wanted = !sees_them},
                 world);
-  return builds ? mine : from_json(parts, made);
+  return builds ? mine : from_json(parts, made, encoder.schema());
 }
 
 }  // namespace
@@ -149,13 +149,23 @@ PartsRequest prepare_for_other_hosts(const PrepareRequest& request, const Sight&
 std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request, const Tokenizer* tokenizer,
                                          const PromptTemplate* prompt_template,
                                          Communicator& world) {
+  const auto encoder = sample_encoders().at(request.task)(
+      {.tokenizer = tokenizer,
+       .prompt_template = prompt_template,
+       .limits = {.vocab_size = request.vocab_size, .max_seq_length = request.max_seq_length},
+       .train_on_prompt = request.train_on_prompt,
+       .skip_broken_records = request.skip_broken_records});
+  return prepare_dataset(request, *encoder, world);
+}
+
+std::unique_ptr<Dataset> prepare_dataset(const PrepareRequest& request,
+                                         const SampleEncoder& encoder, Communicator& world) {
   const bool all_alike = see_the_same(request, world);
   const Sight sight = all_alike ? Sight{} : look_around(request, world);
   if (!all_alike) require_same_sources(request, sight, world);
-  const PartsRequest parts =
-      all_alike || sight.all_build()
-          ? prepare_parts(request, tokenizer, prompt_template, world)
-          : prepare_for_other_hosts(request, sight, tokenizer, prompt_template, world);
+  const PartsRequest parts = all_alike || sight.all_build()
+                                 ? prepare_parts(request, encoder, world)
+                                 : prepare_for_other_hosts(request, sight, encoder, world);
   std::unique_ptr<Dataset> dataset;
   on_all_ranks(world, [&] {
     dataset = open_parts(parts);

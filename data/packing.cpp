@@ -8,19 +8,19 @@
 
 namespace lora_dist {
 
-PackedRows pack_rows(const std::vector<int64_t>& order, const std::vector<int32_t>& lengths,
+PackedRows pack_rows(const std::vector<int64_t>& order, const std::vector<int32_t>& costs,
                      int64_t capacity) {
-  const auto length_at = [&](int64_t place) { return int64_t{lengths[order[place]]}; };
+  const auto cost_at = [&](int64_t place) { return int64_t{costs[order[place]]}; };
   std::vector<int64_t> places(order.size());
   std::iota(places.begin(), places.end(), int64_t{0});
-  std::ranges::stable_sort(places, std::ranges::greater(), length_at);
+  std::ranges::stable_sort(places, std::ranges::greater(), cost_at);
 
   std::vector<std::vector<int64_t>> rows;       // places in `order`
   std::multimap<int64_t, size_t> rows_by_room;  // room left in a row that is not full
   for (const int64_t place : places) {
-    const int64_t length = length_at(place);
-    LD_CHECK(length <= capacity, "a sample longer than a row");
-    const auto fitting = rows_by_room.lower_bound(length);
+    const int64_t cost = cost_at(place);
+    LD_CHECK(cost <= capacity, "a sample longer than a row");
+    const auto fitting = rows_by_room.lower_bound(cost);
     int64_t room = capacity;
     size_t row = rows.size();
     if (fitting == rows_by_room.end()) {
@@ -30,7 +30,7 @@ PackedRows pack_rows(const std::vector<int64_t>& order, const std::vector<int32_
       rows_by_room.erase(fitting);
     }
     rows[row].push_back(place);
-    if (room > length) rows_by_room.emplace(room - length, row);
+    if (room > cost) rows_by_room.emplace(room - cost, row);
   }
 
   for (std::vector<int64_t>& row : rows) std::ranges::sort(row);

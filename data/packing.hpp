@@ -14,13 +14,12 @@ struct PackedRows {
   int64_t begin_of(int64_t row) const { return row == 0 ? 0 : ends[row - 1]; }
 };
 
-/// Fills rows of at most `capacity` tokens with the samples of `order`, best fit decreasing. How
-/// many rows there are follows from the lengths alone, not from the order. Samples of a row and the
-/// rows themselves (by their first sample) keep the order. `lengths` is [sample], none above
-/// `capacity`.
+/// Fills rows up to a cost of `capacity` with the samples of `order`, best fit decreasing. How many
+/// rows there are follows from the costs alone, not from the order. Samples of a row and the rows
+/// themselves (by their first sample) keep the order. `costs` is [sample], none above `capacity`.
 ///
 /// Source  Johnson 1973, "Near-optimal bin packing algorithms": at most 11/9 of the best number.
-PackedRows pack_rows(const std::vector<int64_t>& order, const std::vector<int32_t>& lengths,
+PackedRows pack_rows(const std::vector<int64_t>& order, const std::vector<int32_t>& costs,
                      int64_t capacity);
 
 /// The same rows with row `permutation[i]` at place i.

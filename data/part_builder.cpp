@@ -38,13 +38,12 @@ Source* RecordStream::current() {
 }
 
 PartBuilder::PartBuilder(const PrepareRequest& request, SourceFiles files, PartAttributes made_from,
-                         std::string folder, const Tokenizer* tokenizer,
-                         const PromptTemplate* prompt_template)
+                         std::string folder, const SampleEncoder& encoder)
     : request_(request),
       made_from_(std::move(made_from)),
       folder_(std::move(folder)),
       records_(std::move(files)),
-      encoder_(request, tokenizer, prompt_template) {}
+      encoder_(encoder) {}
 
 BuiltPart PartBuilder::build(int64_t number) {
   BuiltPart built;
@@ -75,9 +74,9 @@ bool PartBuilder::pass_over(int64_t num_records) {
 std::optional<PartSummary> PartBuilder::finished_part(const std::string& path) const {
   if (!std::filesystem::exists(path)) return std::nullopt;
   try {
-    PartAttributes attributes = PartFile::open(path)->attributes();
+    PartAttributes attributes = PartFile::open(path, encoder_.schema())->attributes();
     attributes.num_records = attributes.num_cut = attributes.num_skipped = 0;
-    if (attributes == made_from_) return summarise_part(path);
+    if (attributes == made_from_) return summarise_part(path, encoder_.schema());
   } catch (const DataError& error) {
     log_warning(fmt::format("{}; it is built again", error.what()));
   }
@@ -86,7 +85,7 @@ std::optional<PartSummary> PartBuilder::finished_part(const std::string& path) c
 
 BuiltPart PartBuilder::build_anew(const std::string& path) {
   BuiltPart built;
-  PartContent content;
+  PartContent content(encoder_.schema());
   PartAttributes counts = made_from_;
   while (counts.num_records < kRecordsPerPart && !built.end) {
     try {
@@ -104,8 +103,8 @@ BuiltPart PartBuilder::build_anew(const std::string& path) {
   built.num_samples = content.num_samples();
   const bool complete = built.num_without_labels == 0 || request_.skip_broken_records;
   if (counts.num_records == 0 || !complete) return built;
-  write_part(path, counts, content, request_.vocab_size);
-  built.part = summarise_part(path);
+  write_part(path, counts, content);
+  built.part = summarise_part(path, encoder_.schema());
   return built;
 }
 
@@ -123,18 +122,14 @@ void PartBuilder::add_record(const Record& record, PartContent& content, PartAtt
   for (const auto& notes : {record.notes, encoded.notes})
     for (const std::string& note : notes) built.notes.add(note, record.where);
   counts.num_cut += encoded.cut;
-  for (const Tokens& sample : encoded.samples) {
-    if (count_labels(sample.loss_mask) > 0) {
+  for (const Sample& sample : encoded.samples) {
+    if (encoder_.schema().measure(view_of(sample)).loss_terms > 0) {
       content.add(sample);
       continue;
     }
     ++counts.num_skipped;
     if (built.num_without_labels++ > 0) continue;
-    built.first_without_labels = fmt::format(
-        "{}: {} tokens, {}", record.where, encoded.full_length,
-        encoded.full_length > request_.max_seq_length
-            ? fmt::format("no answer left within max_seq_length {}", request_.max_seq_length)
-            : "nothing in it is to be learnt");
+    built.first_without_labels = record.where + ": " + encoder_.why_nothing_is_learnt(encoded);
   }
 }
 

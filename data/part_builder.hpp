@@ -10,8 +10,8 @@
 #include <string>
 
 #include "data/dataset.hpp"
+#include "data/encoders/sample_encoder.hpp"
 #include "data/record_notes.hpp"
-#include "data/sample_encoder.hpp"
 #include "data/shards/manifest.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/sources/source.hpp"
@@ -48,9 +48,9 @@ struct BuiltPart {
 
 class PartBuilder {
  public:
+  /// `encoder` must outlive it.
   PartBuilder(const PrepareRequest& request, SourceFiles files, PartAttributes made_from,
-              std::string folder, const Tokenizer* tokenizer,
-              const PromptTemplate* prompt_template);
+              std::string folder, const SampleEncoder& encoder);
 
   /// Builds part `number`; numbers ascend from call to call. Errors  DataError, StorageError.
   BuiltPart build(int64_t number);
@@ -67,7 +67,7 @@ class PartBuilder {
   PartAttributes made_from_;
   std::string folder_;
   RecordStream records_;
-  SampleEncoder encoder_;
+  const SampleEncoder& encoder_;
   int64_t next_record_ = 0;
   int num_warnings_ = 0;
 };

@@ -7,7 +7,12 @@
 namespace lora_dist {
 
 /// What a draw is for; keeps the streams of one seed apart.
-enum class DrawPurpose : uint32_t { kEpochOrder = 1, kValidationSplit = 2, kRowOrder = 3 };
+enum class DrawPurpose : uint32_t {
+  kEpochOrder = 1,
+  kValidationSplit = 2,
+  kRowOrder = 3,
+  kSlotOrder = 4
+};
 
 /// The numbers 0 .. count-1 in a random order: a pure function of the arguments, every order
 /// equally likely.

@@ -14,6 +14,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/sha256.hpp"
+#include "data/encoders/sample_encoder.hpp"
 #include "data/files.hpp"
 #include "data/part_builder.hpp"
 
@@ -61,25 +62,22 @@ std::vector<std::string> hash_files(const SourceFiles& files, Communicator& worl
 
 /// What the content of the parts depends on. Names of files are left out: moved data is the same
 /// data.
-ordered_json made_from(const PrepareRequest& request, const SourceFiles& files,
-                       const std::vector<std::string>& hashes, const Tokenizer* tokenizer,
-                       const PromptTemplate* prompt_template) {
+ordered_json made_from(const SourceFiles& files, const std::vector<std::string>& hashes,
+                       const SampleEncoder& encoder) {
   const bool alike =
       std::ranges::count(files.formats, files.formats.front()) == std::ssize(files.formats);
-  return {
+  ordered_json result = {
       {"data_format", alike ? ordered_json(files.formats.front()) : ordered_json(files.formats)},
       {"reading_version", kReadingVersion},
-      {"source_sha256", hashes},
-      {"tokenizer_sha256", tokenizer != nullptr ? tokenizer->sha256() : ""},
-      {"end_id", tokenizer != nullptr ? tokenizer->end_id() : -1},
-      {"template", prompt_template != nullptr ? prompt_template->name() : ""},
-      {"template_sha256", prompt_template != nullptr ? prompt_template->sha256() : ""},
-      {"max_seq_length", request.max_seq_length},
-      {"train_on_prompt", request.train_on_prompt},
-      {"skip_broken_records", request.skip_broken_records},
-      {"vocab_size", request.vocab_size},
-      {"records_per_part", kRecordsPerPart},
-      {"format_version", kPartFormatVersion}};
+      {"source_sha256", hashes}};
+  encoder.describe(result);
+  result["records_per_part"] = kRecordsPerPart;
+  result["format_version"] = part_format_of(encoder.schema());
+  if (part_format_of(encoder.schema()) > 1) {  // before, there was one task
+    result["task"] = encoder.schema().task;
+    result["schema_version"] = encoder.schema().version;
+  }
+  return result;
 }
 
 /// The data are known by now, and nothing is built yet.
@@ -93,14 +91,10 @@ void identify(const PrepareRequest& request, const std::string& fingerprint, Com
 class Preparation {
  public:
   Preparation(const PrepareRequest& request, SourceFiles files,
-              const std::vector<std::string>& hashes, const Tokenizer* tokenizer,
-              const PromptTemplate* prompt_template, Communicator& world)
-      : request_(request),
-        files_(std::move(files)),
-        tokenizer_(tokenizer),
-        prompt_template_(prompt_template),
-        world_(world) {
-    manifest_.made_from = made_from(request, files_, hashes, tokenizer, prompt_template);
+              const std::vector<std::string>& hashes, const SampleEncoder& encoder,
+              Communicator& world)
+      : request_(request), files_(std::move(files)), encoder_(encoder), world_(world) {
+    manifest_.made_from = made_from(files_, hashes, encoder);
     manifest_.fingerprint = sha256_hex(manifest_.made_from.dump());
     folder_ = folder_of_parts(request.prepared_dir, manifest_.fingerprint);
   }
@@ -152,11 +146,10 @@ class Preparation {
     make_folders(folder_);
     PartAttributes attributes;
     attributes.source_sha256 = sha256_hex(manifest_.made_from.at("source_sha256").dump());
-    attributes.tokenizer_sha256 = manifest_.made_from.at("tokenizer_sha256");
-    attributes.template_sha256 = manifest_.made_from.at("template_sha256");
+    for (const std::string& name : encoder_.schema().origins)
+      attributes.origins[name] = manifest_.made_from.at(name);
     attributes.max_seq_length = request_.max_seq_length;
-    return std::make_unique<PartBuilder>(request_, files_, attributes, folder_, tokenizer_,
-                                         prompt_template_);
+    return std::make_unique<PartBuilder>(request_, files_, attributes, folder_, encoder_);
   }
 
   static std::string to_text(const BuiltPart& built) {
@@ -261,9 +254,8 @@ class Preparation {
   }
 
   PartsRequest parts() const {
-    PartsRequest parts{.fingerprint = manifest_.fingerprint,
-                       .counted = counted(),
-                       .max_seq_length = request_.max_seq_length};
+    PartsRequest parts{
+        .fingerprint = manifest_.fingerprint, .counted = counted(), .schema = encoder_.schema()};
     for (const PartSummary& part : manifest_.parts)
       parts.paths.push_back((fs::path(folder_) / part.file).string());
     return parts;
@@ -271,8 +263,7 @@ class Preparation {
 
   const PrepareRequest& request_;
   SourceFiles files_;
-  const Tokenizer* tokenizer_;
-  const PromptTemplate* prompt_template_;
+  const SampleEncoder& encoder_;
   Communicator& world_;
   Manifest manifest_;
   std::string folder_;
@@ -281,72 +272,21 @@ class Preparation {
   double next_report_s_ = kQuiet_s;
 };
 
-[[noreturn]] void made_otherwise(const std::string& path, const std::string& found,
-                                 const std::string& expected, const std::string& fix) {
-  throw DataError({.where = path, .found = "made with " + found, .expected = expected, .fix = fix});
-}
-
-/// A part that a user brings names what it was made with; the run has to have the same.
-void require_same_origin(const std::string& path, const PartAttributes& made_with,
-                         const PrepareRequest& request, const Tokenizer* tokenizer,
-                         const PromptTemplate* prompt_template) {
-  if (tokenizer != nullptr && !made_with.tokenizer_sha256.empty() &&
-      made_with.tokenizer_sha256 != tokenizer->sha256())
-    made_otherwise(path, "another tokenizer", "that of the base model",
-                   "prepare the data again with this base_model");
-  if (!made_with.template_sha256.empty() && prompt_template != nullptr &&
-      !lays_out_as(*prompt_template, made_with.template_sha256, *tokenizer))
-    made_otherwise(path, "another template",
-                   fmt::format("that of this run, {}", prompt_template->name()),
-                   "set template as it was then, or prepare the data again");
-  if (made_with.max_seq_length > 0 && made_with.max_seq_length != request.max_seq_length)
-    made_otherwise(
-        path, fmt::format("max_seq_length {}", made_with.max_seq_length),
-        fmt::format("{}, that of this run", request.max_seq_length),
-        fmt::format("set max_seq_length: {}, or prepare the data again", made_with.max_seq_length));
-}
-
-/// Its ids are checked too: a file from elsewhere may say anything. False where nothing tells
-/// which tokenizer made it, or there is none to compare with.
-bool require_usable_part(const std::string& path, const PrepareRequest& request,
-                         const Tokenizer* tokenizer, const PromptTemplate* prompt_template) {
-  const std::unique_ptr<PartFile> file = PartFile::open(path);
-  require_same_origin(path, file->attributes(), request, tokenizer, prompt_template);
-  constexpr uint64_t kTokensAtOnce = uint64_t{1} << 20;
-  const uint64_t num_tokens = file->offsets().back();
-  for (uint64_t begin = 0; begin < num_tokens; begin += kTokensAtOnce) {
-    const std::vector<TokenId> ids =
-        file->read_tokens(begin, std::min(begin + kTokensAtOnce, num_tokens));
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (ids[i] < request.vocab_size) continue;
-      throw DataError({.where = path,
-                       .found = fmt::format("/tokens[{}] = {}, the vocabulary has {}", begin + i,
-                                            ids[i], request.vocab_size),
-                       .expected = {},
-                       .fix = {}});
-    }
-  }
-  return tokenizer != nullptr && !file->attributes().tokenizer_sha256.empty();
-}
-
 /// The user's own parts, read where they lie.
 PartsRequest check_user_parts(const PrepareRequest& request, const SourceFiles& files,
-                              const std::vector<std::string>& hashes, const Tokenizer* tokenizer,
-                              const PromptTemplate* prompt_template, Communicator& world) {
-  const auto unnamed = on_all_ranks(world, [&] {
+                              const std::vector<std::string>& hashes, const SampleEncoder& encoder,
+                              Communicator& world) {
+  const auto unchecked = on_all_ranks(world, [&] {
     int64_t count = 0;
     for (size_t i = world.rank(); i < files.paths.size(); i += world.world_size())
-      count += !require_usable_part(files.paths[i], request, tokenizer, prompt_template);
+      count += !encoder.check(*PartFile::open(files.paths[i], encoder.schema()));
     return std::to_string(count);
   });
-  int64_t num_unnamed = 0;
-  for (const std::string& count : unnamed) num_unnamed += std::stoll(count);
-  if (num_unnamed > 0 && world.rank() == 0)
-    log_warning(fmt::format(
-        "{}: {}; only the ids were checked against the vocabulary", request.path,
-        tokenizer == nullptr ? "the base model has no tokenizer.json to compare with"
-                             : fmt::format("{} of {} parts do not say which tokenizer made them",
-                                           num_unnamed, files.paths.size())));
+  int64_t num_unchecked = 0;
+  for (const std::string& count : unchecked) num_unchecked += std::stoll(count);
+  if (num_unchecked > 0 && world.rank() == 0)
+    log_warning(fmt::format("{}: {}", request.path,
+                            encoder.warn_of_unchecked(num_unchecked, files.paths.size())));
   const ordered_json made_from = {{"source_sha256", hashes},
                                   {"max_seq_length", request.max_seq_length}};
   const std::string fingerprint = sha256_hex(made_from.dump());
@@ -354,7 +294,7 @@ PartsRequest check_user_parts(const PrepareRequest& request, const SourceFiles& 
   return {.paths = files.paths,
           .fingerprint = fingerprint,
           .counted = {},
-          .max_seq_length = request.max_seq_length,
+          .schema = encoder.schema(),
           .skip_without_labels = request.skip_broken_records};
 }
 
@@ -364,13 +304,12 @@ std::string folder_of_parts(const std::string& prepared_dir, const std::string& 
   return (fs::path(prepared_dir) / fingerprint.substr(0, 16)).string();
 }
 
-PartsRequest prepare_parts(const PrepareRequest& request, const Tokenizer* tokenizer,
-                           const PromptTemplate* prompt_template, Communicator& world) {
+PartsRequest prepare_parts(const PrepareRequest& request, const SampleEncoder& encoder,
+                           Communicator& world) {
   const SourceFiles files = find_same_sources(request, world);
   const std::vector<std::string> hashes = hash_files(files, world);
-  if (files.is_prepared())
-    return check_user_parts(request, files, hashes, tokenizer, prompt_template, world);
-  return Preparation(request, files, hashes, tokenizer, prompt_template, world).run();
+  if (files.is_prepared()) return check_user_parts(request, files, hashes, encoder, world);
+  return Preparation(request, files, hashes, encoder, world).run();
 }
 
 }  // namespace lora_dist

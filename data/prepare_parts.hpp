@@ -11,8 +11,8 @@ namespace lora_dist {
 ///
 /// Ranks   collective; all see the same sources and the same prepared_dir.
 /// Errors  as prepare_dataset.
-PartsRequest prepare_parts(const PrepareRequest& request, const Tokenizer* tokenizer,
-                           const PromptTemplate* prompt_template, Communicator& world);
+PartsRequest prepare_parts(const PrepareRequest& request, const SampleEncoder& encoder,
+                           Communicator& world);
 
 /// The folder below prepared_dir that holds the parts of this fingerprint.
 std::string folder_of_parts(const std::string& prepared_dir, const std::string& fingerprint);

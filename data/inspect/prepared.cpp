@@ -11,18 +11,19 @@ namespace lora_dist {
 nlohmann::ordered_json inspect_part(const std::string& path) {
   const auto part = PartFile::open(path);
   const PartAttributes& attributes = part->attributes();
-  return {{"kind", "hdf5_part"},
-          {"path", path},
-          {"format_version", attributes.format_version},
-          {"num_samples", part->num_samples()},
-          {"num_tokens", part->offsets().back()},
-          {"max_seq_length", attributes.max_seq_length},
-          {"num_records", attributes.num_records},
-          {"num_cut", attributes.num_cut},
-          {"num_skipped", attributes.num_skipped},
-          {"source_sha256", attributes.source_sha256},
-          {"tokenizer_sha256", attributes.tokenizer_sha256},
-          {"template_sha256", attributes.template_sha256}};
+  nlohmann::ordered_json result = {{"kind", "hdf5_part"},
+                                   {"path", path},
+                                   {"format_version", part->format_version()},
+                                   {"task", part->schema().task},
+                                   {"num_samples", part->num_samples()}};
+  result["num_" + part->schema().columns.front().name] = part->num_elements(0);
+  result["max_seq_length"] = attributes.max_seq_length;
+  result["num_records"] = attributes.num_records;
+  result["num_cut"] = attributes.num_cut;
+  result["num_skipped"] = attributes.num_skipped;
+  result["source_sha256"] = attributes.source_sha256;
+  for (const auto& [name, sha256] : attributes.origins) result[name] = sha256;
+  return result;
 }
 
 bool is_prepared_set(const std::string& folder) {

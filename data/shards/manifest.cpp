@@ -6,7 +6,6 @@
 #include "data/files.hpp"
 #include "data/json.hpp"
 #include "data/printable.hpp"
-#include "data/sample_encoder.hpp"
 #include "data/shards/part_file.hpp"
 
 namespace lora_dist {
@@ -20,8 +19,8 @@ void each_count(Part& part, Field&& field) {
   field("bytes", part.bytes);
   field("records", part.num_records);
   field("samples", part.num_samples);
-  field("tokens", part.num_tokens);
-  field("labels", part.num_labels);
+  field("tokens", part.cost);
+  field("labels", part.loss_terms);
   field("cut", part.num_cut);
   field("skipped", part.num_skipped);
 }
@@ -42,28 +41,26 @@ PartSummary part_from_json(const nlohmann::ordered_json& json) {
   return part;
 }
 
-PartSummary summarise_part(const std::string& path) {
-  const std::unique_ptr<PartFile> file = PartFile::open(path);
+PartSummary summarise_part(const std::string& path, const SampleSchema& schema) {
+  const std::unique_ptr<PartFile> file = PartFile::open(path, schema);
   PartSummary part{.file = fs::path(path).filename().string(),
                    .sha256 = file_sha256(path),
                    .bytes = static_cast<int64_t>(fs::file_size(path)),
                    .num_records = file->attributes().num_records,
                    .num_samples = file->num_samples(),
-                   .num_tokens = static_cast<int64_t>(file->offsets().back()),
                    .num_cut = file->attributes().num_cut,
                    .num_skipped = file->attributes().num_skipped};
-  const std::vector<uint8_t> mask = file->read_loss_mask(0, file->offsets().back());
-  for (int64_t sample = 0; sample < part.num_samples; ++sample) {
-    const uint64_t begin = file->offsets()[sample];
-    part.num_labels +=
-        count_labels(std::span(mask).subspan(begin, file->offsets()[sample + 1] - begin));
+  for (const SampleMeasure& sample : file->measure()) {
+    part.cost += sample.cost;
+    part.loss_terms += sample.loss_terms;
   }
   return part;
 }
 
 std::string manifest_text(const Manifest& manifest) {
-  nlohmann::ordered_json json = {{"format_version", kPartFormatVersion},
-                                 {"fingerprint", manifest.fingerprint}};
+  nlohmann::ordered_json json = {
+      {"format_version", manifest.made_from.value("format_version", kPartFormatVersion)},
+      {"fingerprint", manifest.fingerprint}};
   json.update(manifest.made_from);
   json["parts"] = nlohmann::ordered_json::array();
   for (const PartSummary& part : manifest.parts) json["parts"].push_back(part_to_json(part));

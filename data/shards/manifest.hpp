@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/samples/sample.hpp"
 #include "data/record_notes.hpp"
 
 namespace lora_dist {
@@ -16,15 +17,15 @@ struct PartSummary {
   std::string file;  // name within the folder
   std::string sha256;
   int64_t bytes = 0;
-  int64_t num_records = 0, num_samples = 0, num_tokens = 0, num_labels = 0, num_cut = 0,
-          num_skipped = 0;
+  int64_t num_records = 0, num_samples = 0, num_cut = 0, num_skipped = 0;
+  int64_t cost = 0, loss_terms = 0;  // of all samples: tokens and labels of texts
 };
 nlohmann::ordered_json part_to_json(const PartSummary& part);
 /// Errors  nlohmann::json::exception: a field is missing or of another type.
 PartSummary part_from_json(const nlohmann::ordered_json& json);
 
 /// What a part file holds, from the file itself. Errors  DataError, StorageError.
-PartSummary summarise_part(const std::string& path);
+PartSummary summarise_part(const std::string& path, const SampleSchema& schema);
 
 struct Manifest {
   std::string fingerprint;

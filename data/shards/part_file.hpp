@@ -1,29 +1,34 @@
-// One part of a prepared data set: samples one after the other in an HDF5 file (format 1).
+// One part of a prepared data set: the columns of a task's schema in an HDF5 file.
 //
-//   /tokens     uint16 where every id fits, else uint32      [token]
-//   /loss_mask  uint8, 1 where the token is learnt            [token]
-//   /offsets    uint64, first token of each sample, and end   [sample + 1]
+//   /<column>    numbers of its elements, sample after sample     [element, element's shape]
+//   /<offsets>   uint64, first element of each sample, and end    [sample + 1]
 //
-// Chunked, Fletcher-32, v1.10 file format: a flipped bit is an error and never another token.
-// Attributes name what the part was made from.
+// Integers that have a bound are unsigned and as narrow as it allows: of texts /tokens are uint16
+// or uint32, /loss_mask is uint8, and both are bounded by /offsets. Chunked, Fletcher-32, v1.10
+// file format: a flipped bit is an error and never another token. Attributes name the task, and
+// what the part was made from. Format 1 had the columns of text generation alone and named no task;
+// those are written as format 1 still, so that programs which know no other read them.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "core/samples/sample.hpp"
 #include "data/shards/h5.hpp"
-#include "data/templates/template.hpp"
 
 namespace lora_dist {
 
-inline constexpr int64_t kPartFormatVersion = 1;
+inline constexpr int64_t kPartFormatVersion = 2;
+
+/// The oldest format that such samples can be written in.
+int64_t part_format_of(const SampleSchema& schema);
 
 struct PartAttributes {
-  int64_t format_version = kPartFormatVersion;
-  std::string tokenizer_sha256;
-  std::string template_sha256;
+  /// By the names of SampleSchema::origins; empty where the file does not say.
+  std::map<std::string, std::string> origins;
   std::string source_sha256;
   int64_t max_seq_length = 0;
   int64_t num_records = 0;  // read for this part, skipped ones included
@@ -31,52 +36,92 @@ struct PartAttributes {
   int64_t num_skipped = 0;  // broken records
 
   bool operator==(const PartAttributes&) const = default;
+  /// Empty where there is none.
+  std::string origin(const std::string& name) const;
 };
 
 /// Samples collected in memory before they are written.
-struct PartContent {
-  std::vector<TokenId> tokens;
-  std::vector<uint8_t> loss_mask;
-  std::vector<uint64_t> offsets = {0};
+class PartContent {
+ public:
+  explicit PartContent(SampleSchema schema);
+  void add(const Sample& sample);
 
-  void add(const Tokens& sample);
-  int64_t num_samples() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  const SampleSchema& schema() const { return schema_; }
+  int64_t num_samples() const { return num_samples_; }
+  uint64_t num_elements(size_t column) const;
+  /// The numbers of a column, as its dtype lays them out.
+  const std::vector<char>& bytes(size_t column) const { return bytes_[column]; }
+  /// By name.
+  const std::map<std::string, std::vector<uint64_t>>& offsets() const { return offsets_; }
+
+ private:
+  SampleSchema schema_;
+  int64_t num_samples_ = 0;
+  std::vector<std::vector<char>> bytes_;  // [column]
+  std::map<std::string, std::vector<uint64_t>> offsets_;
 };
 
 /// Writes under a temporary name, fsync, rename, fsync of the folder. Errors  StorageError.
 void write_part(const std::string& path, const PartAttributes& attributes,
-                const PartContent& content, int64_t vocab_size);
+                const PartContent& content);
 
-/// Whether the file begins with the signature of HDF5.
-bool is_hdf5(const std::string& path);
+/// Elements of a column.
+struct ElementRange {
+  uint64_t begin = 0, end = 0;
+};
 
 /// A part opened for reading. Thread-safe.
 class PartFile {
  public:
   /// Checks the whole layout (part_layout.hpp) before anything of its size is allocated.
-  /// Errors  DataError: not such a file, damaged, of a newer format. StorageError: cannot be
-  /// opened.
+  /// Errors  DataError: not such a file, damaged, of a newer format, of another task or version of
+  /// its samples than `schema`. StorageError: cannot be opened.
+  static std::unique_ptr<PartFile> open(const std::string& path, const SampleSchema& schema);
+  /// By the schema of the task that the file names. Errors  also DataError: a task unknown here.
   static std::unique_ptr<PartFile> open(const std::string& path);
 
   const std::string& path() const { return task_.path; }
-  /// Empty or 0 where the file does not say.
+  const SampleSchema& schema() const { return schema_; }
+  int64_t format_version() const { return format_version_; }
   const PartAttributes& attributes() const { return attributes_; }
-  /// First token of each sample, and the end of the last.
-  const std::vector<uint64_t>& offsets() const { return offsets_; }
-  int64_t num_samples() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+  int64_t num_samples() const { return num_samples_; }
+  /// Elements of all samples, those beyond Column::max_elements included.
+  uint64_t num_elements(size_t column) const { return columns_[column].num_elements; }
 
-  /// Tokens [begin, end). Errors  DataError: a chunk does not match its checksum.
-  std::vector<TokenId> read_tokens(uint64_t begin, uint64_t end) const;
-  std::vector<uint8_t> read_loss_mask(uint64_t begin, uint64_t end) const;
+  /// Where a sample's elements lie, also those beyond max_elements.
+  ElementRange whole_range(size_t column, int64_t sample) const;
+  /// Where those lie that are read.
+  ElementRange range(size_t column, int64_t sample) const;
+  bool is_cut(int64_t sample) const;
+
+  /// (elements, element's shape). Errors  DataError: a chunk does not match its checksum.
+  at::Tensor read_elements(size_t column, ElementRange elements) const;
+  Sample read(int64_t sample) const;
+  /// What the plan knows of each sample; reads the measured columns.
+  std::vector<SampleMeasure> measure() const;
 
  private:
-  explicit PartFile(const std::string& path);
+  struct OpenedColumn {
+    H5Id dataset, memory_type;
+    uint64_t num_elements = 0;
+    const std::vector<uint64_t>* offsets = nullptr;  // null: one element per sample
+  };
+
+  PartFile(const std::string& path, const SampleSchema* schema);
+  void read_schema(const SampleSchema* expected);
   void read_attributes();
+  void open_columns();
+  void require_bounds(const std::string& name, const std::vector<uint64_t>& offsets) const;
+  void require_samples(size_t column) const;
 
   H5Task task_;
-  H5Id file_, tokens_, loss_mask_;
+  H5Id file_;
+  SampleSchema schema_;
+  int64_t format_version_ = 1;
   PartAttributes attributes_;
-  std::vector<uint64_t> offsets_;
+  int64_t num_samples_ = 0;
+  std::map<std::string, std::vector<uint64_t>> offsets_;  // by name
+  std::vector<OpenedColumn> columns_;
 };
 
 }  // namespace lora_dist

@@ -20,9 +20,10 @@ constexpr auto kRewrite = "write it with `lora-dist prepare`";
   throw DataError({.where = task.path, .found = found, .expected = expected, .fix = fix});
 }
 
-void require_hard_link(hid_t file, const std::string& name, const H5Task& task) {
+void require_hard_link(hid_t file, const ExpectedDataset& expected, const H5Task& task) {
+  const std::string& name = expected.name;
   if (h5_check(H5Lexists(file, name.c_str(), H5P_DEFAULT), task, "look for " + name) == 0)
-    refuse(task, "no dataset " + name, "/tokens, /loss_mask and /offsets", kRewrite);
+    refuse(task, "no dataset " + name, expected.all_names, kRewrite);
   H5L_info_t info;
   h5_check(H5Lget_info(file, name.c_str(), &info, H5P_DEFAULT), task, "look at " + name);
   if (info.type == H5L_TYPE_HARD) return;
@@ -71,70 +72,87 @@ bool require_plain_storage(hid_t creation, const std::string& name, const H5Task
   return deflated;
 }
 
-std::string type_name(hid_t type) {
-  const size_t bits = H5Tget_size(type) * 8;
-  if (H5Tget_class(type) == H5T_FLOAT) return fmt::format("float{}", bits);
-  if (H5Tget_class(type) != H5T_INTEGER) return "not a number";
-  return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+size_t require_numbers(hid_t dataset, const ExpectedDataset& expected, const H5Task& task) {
+  const H5Id type =
+      h5_check(H5Dget_type(dataset), H5Tclose, task, "read the type of " + expected.name);
+  const StoredNumbers& numbers = expected.numbers;
+  const size_t width = H5Tget_size(type);
+  const bool is_kind =
+      H5Tget_class(type) == numbers.kind &&
+      (numbers.kind == H5T_FLOAT || (H5Tget_sign(type) == H5T_SGN_NONE) == numbers.is_unsigned);
+  if (is_kind && std::ranges::count(numbers.widths_bytes, width) > 0) return width;
+  refuse(task, fmt::format("{} is {}", expected.name, name_of_type(type)), numbers.names(),
+         kRewrite);
 }
 
-size_t require_unsigned(hid_t dataset, const std::string& name,
-                        std::initializer_list<size_t> widths_bytes, const H5Task& task) {
-  const H5Id type = h5_check(H5Dget_type(dataset), H5Tclose, task, "read the type of " + name);
-  const size_t width = H5Tget_size(type);
-  if (H5Tget_class(type) == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_NONE &&
-      std::ranges::count(widths_bytes, width) > 0)
-    return width;
-  std::vector<std::string> allowed;
-  for (const size_t bytes : widths_bytes) allowed.push_back(fmt::format("uint{}", bytes * 8));
-  refuse(task, fmt::format("{} is {}", name, type_name(type)),
-         fmt::format("{}", fmt::join(allowed, " or ")), kRewrite);
+/// The extent of the first dimension.
+uint64_t require_shape(hid_t dataset, const ExpectedDataset& expected, const H5Task& task) {
+  const std::string& name = expected.name;
+  const H5Id space = h5_check(H5Dget_space(dataset), H5Sclose, task, "look at " + name);
+  const int num_dimensions = h5_check(H5Sget_simple_extent_ndims(space), task, "look at " + name);
+  if (num_dimensions != 1 + std::ssize(expected.element))
+    refuse(task, fmt::format("{} has {} dimensions", name, num_dimensions),
+           fmt::format("{}", 1 + expected.element.size()), kRewrite);
+  std::vector<hsize_t> extent(num_dimensions);
+  h5_check(H5Sget_simple_extent_dims(space, extent.data(), nullptr), task, "look at " + name);
+  if (!std::equal(extent.begin() + 1, extent.end(), expected.element.begin(),
+                  [](hsize_t has, int64_t wanted) { return has == static_cast<hsize_t>(wanted); }))
+    refuse(task,
+           fmt::format("elements of {} are ({})", name,
+                       fmt::join(extent.begin() + 1, extent.end(), ", ")),
+           fmt::format("({})", fmt::join(expected.element, ", ")), kRewrite);
+  return extent.front();
 }
 
 /// An extent costs nothing to declare: it has to be backed by bytes of the file before memory is
-/// asked for.
-void require_backed_extent(hid_t dataset, hid_t creation, uint64_t size, size_t width,
-                           bool deflated, const std::string& name, const H5Task& task) {
+/// asked for. `size` elements of `element_bytes` each.
+void require_backed_extent(hid_t dataset, hid_t creation, uint64_t size, size_t element_bytes,
+                           bool deflated, const ExpectedDataset& expected, const H5Task& task) {
+  const std::string& name = expected.name;
   const uint64_t file_bytes = std::filesystem::file_size(task.path);
   const uint64_t most_bytes = file_bytes * (deflated ? kMaxDeflateRatio : 1);
-  bool backed = size <= most_bytes / width;
+  bool backed = size <= most_bytes / element_bytes;
   if (backed && H5Pget_layout(creation) == H5D_CHUNKED) {
-    hsize_t chunk = 0, num_chunks = 0;
-    h5_check(H5Pget_chunk(creation, 1, &chunk), task, "look at " + name);
-    if (chunk > kMaxChunkBytes / width)
-      refuse(task, fmt::format("dataset {} has chunks of {} bytes", name, chunk * width),
+    std::vector<hsize_t> chunk(1 + expected.element.size());
+    hsize_t num_chunks = 0;
+    h5_check(H5Pget_chunk(creation, static_cast<int>(chunk.size()), chunk.data()), task,
+             "look at " + name);
+    // A chunk holds whole elements, so that the first dimension alone counts chunks.
+    if (!std::equal(chunk.begin() + 1, chunk.end(), expected.element.begin(),
+                    [](hsize_t has, int64_t all) { return has == static_cast<hsize_t>(all); }))
+      refuse(task, fmt::format("dataset {} has chunks of parts of elements", name),
+             "whole elements", kRewrite);
+    if (chunk.front() > kMaxChunkBytes / element_bytes)
+      refuse(task,
+             fmt::format("dataset {} has chunks of {} bytes", name, chunk.front() * element_bytes),
              "at most 64 MiB", kRewrite);
     const H5Id space = h5_check(H5Dget_space(dataset), H5Sclose, task, "look at " + name);
     h5_check(H5Dget_num_chunks(dataset, space, &num_chunks), task, "count the chunks of " + name);
-    backed = size <= num_chunks * chunk;
+    backed = size <= num_chunks * chunk.front();
   } else if (backed && H5Pget_layout(creation) == H5D_CONTIGUOUS) {
-    backed = size * width <= H5Dget_storage_size(dataset);
+    backed = size * element_bytes <= H5Dget_storage_size(dataset);
   }
   if (!backed)
     refuse(task,
            fmt::format("{} declares {} bytes, the file has {}", name,
-                       static_cast<unsigned __int128>(size) * width, file_bytes),
+                       static_cast<unsigned __int128>(size) * element_bytes, file_bytes),
            {}, {});
 }
 
 }  // namespace
 
-OpenedDataset open_checked_dataset(hid_t file, const std::string& name,
-                                   std::initializer_list<size_t> widths_bytes, const H5Task& task) {
-  require_hard_link(file, name, task);
+OpenedDataset open_checked_dataset(hid_t file, const ExpectedDataset& expected,
+                                   const H5Task& task) {
+  const std::string& name = expected.name;
+  require_hard_link(file, expected, task);
   OpenedDataset opened{
       h5_check(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, task, "open " + name), 0};
   const H5Id creation = h5_check(H5Dget_create_plist(opened.id), H5Pclose, task, "look at " + name);
   const bool deflated = require_plain_storage(creation, name, task);
-  const size_t width = require_unsigned(opened.id, name, widths_bytes, task);
-  const H5Id space = h5_check(H5Dget_space(opened.id), H5Sclose, task, "look at " + name);
-  const int num_dimensions = h5_check(H5Sget_simple_extent_ndims(space), task, "look at " + name);
-  if (num_dimensions != 1)
-    refuse(task, fmt::format("{} has {} dimensions", name, num_dimensions), "1", kRewrite);
-  hsize_t size = 0;
-  h5_check(H5Sget_simple_extent_dims(space, &size, nullptr), task, "look at " + name);
-  require_backed_extent(opened.id, creation, size, width, deflated, name, task);
-  opened.size = size;
+  size_t element_bytes = require_numbers(opened.id, expected, task);
+  for (const int64_t extent : expected.element) element_bytes *= static_cast<size_t>(extent);
+  opened.size = require_shape(opened.id, expected, task);
+  require_backed_extent(opened.id, creation, opened.size, element_bytes, deflated, expected, task);
   return opened;
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "data/sample_encoder.hpp"
 #include "data/shards/part_file.hpp"
 
 namespace lora_dist {
@@ -16,65 +15,63 @@ constexpr size_t kMaxOpenFiles = 64;
 class PartsDataset : public Dataset {
  public:
   explicit PartsDataset(const PartsRequest& request)
-      : paths_(request.paths),
+      : schema_(request.schema),
+        paths_(request.paths),
         fingerprint_(request.fingerprint),
         stats_(request.counted),
         files_(paths_.size()) {
-    for (size_t part = 0; part < paths_.size(); ++part) index_part(part, request);
+    for (size_t part = 0; part < paths_.size(); ++part)
+      index_part(part, request.skip_without_labels);
     stats_.num_samples = num_samples();
   }
 
+  const SampleSchema& schema() const override { return schema_; }
   int64_t num_samples() const override { return static_cast<int64_t>(places_.size()); }
-  const std::vector<int32_t>& lengths() const override { return lengths_; }
-  const std::vector<int32_t>& num_labels() const override { return num_labels_; }
+  const SampleMeasures& measures() const override { return measures_; }
   const DatasetStats& stats() const override { return stats_; }
   const std::string& fingerprint() const override { return fingerprint_; }
 
-  Tokens read(int64_t sample) override {
+  Sample read(int64_t sample) override {
     LD_CHECK(sample >= 0 && sample < num_samples(), "sample number out of range");
     const Place place = places_[sample];
-    const uint64_t end = place.begin + lengths_[sample];
     const std::lock_guard lock(mutex_);
-    const PartFile& file = open_file(place.part);
-    return {file.read_tokens(place.begin, end), file.read_loss_mask(place.begin, end)};
+    return open_file(place.part).read(place.sample);
   }
 
  private:
   struct Place {
-    uint32_t part;
-    uint64_t begin;  // token within the part
+    uint32_t part, sample;  // of the part
   };
 
-  void index_part(size_t part, const PartsRequest& request) {
+  void index_part(size_t part, bool skip_without_labels) {
     const PartFile& file = open_file(part);
-    const std::vector<uint8_t> mask = file.read_loss_mask(0, file.offsets().back());
+    const std::vector<SampleMeasure> measures = file.measure();
     for (int64_t sample = 0; sample < file.num_samples(); ++sample) {
-      const uint64_t begin = file.offsets()[sample];
-      const uint64_t full_length = file.offsets()[sample + 1] - begin;
-      const uint64_t length = std::min<uint64_t>(full_length, request.max_seq_length);
-      const int64_t labels = count_labels(std::span(mask).subspan(begin, length));
-      if (labels == 0) {
-        if (!request.skip_without_labels)
-          nothing_to_learn(file.path(), sample, full_length, request.max_seq_length);
+      const SampleMeasure& measure = measures[sample];
+      if (measure.loss_terms == 0) {
+        if (!skip_without_labels) nothing_to_learn(file, sample);
         ++stats_.num_skipped;
         continue;
       }
-      stats_.num_cut += length < full_length;
-      places_.push_back({static_cast<uint32_t>(part), begin});
-      lengths_.push_back(static_cast<int32_t>(length));
-      num_labels_.push_back(static_cast<int32_t>(labels));
-      stats_.num_tokens += static_cast<int64_t>(length);
-      stats_.num_labels += labels;
-      stats_.longest = std::max(stats_.longest, static_cast<int64_t>(length));
+      stats_.num_cut += file.is_cut(sample);
+      places_.push_back({static_cast<uint32_t>(part), static_cast<uint32_t>(sample)});
+      measures_.add(measure);
+      stats_.cost += measure.cost;
+      stats_.loss_terms += measure.loss_terms;
+      stats_.largest_cost = std::max(stats_.largest_cost, measure.cost);
     }
   }
 
-  [[noreturn]] static void nothing_to_learn(const std::string& path, int64_t sample,
-                                            uint64_t full_length, int64_t max_seq_length) {
+  [[noreturn]] static void nothing_to_learn(const PartFile& file, int64_t sample) {
+    const Column& column = file.schema().columns.front();
+    const ElementRange whole = file.whole_range(0, sample);
     throw DataError(
-        {.where = path,
-         .found = fmt::format("sample {} of {} tokens has no label within max_seq_length {}",
-                              sample, full_length, max_seq_length),
+        {.where = file.path(),
+         .found =
+             column.max_elements > 0
+                 ? fmt::format("sample {} of {} {} has no label within max_seq_length {}", sample,
+                               whole.end - whole.begin, column.name, column.max_elements)
+                 : fmt::format("sample {} has nothing to learn", sample),
          .expected = {},
          .fix = "raise max_seq_length or set data_errors: skip"});
   }
@@ -86,17 +83,18 @@ class PartsDataset : public Dataset {
         files_[open_order_.front()].reset();
         open_order_.erase(open_order_.begin());
       }
-      files_[part] = PartFile::open(paths_[part]);
+      files_[part] = PartFile::open(paths_[part], schema_);
       open_order_.push_back(part);
     }
     return *files_[part];
   }
 
+  SampleSchema schema_;
   std::vector<std::string> paths_;  // [part]
   std::string fingerprint_;
   DatasetStats stats_;
-  std::vector<Place> places_;                     // [sample]
-  std::vector<int32_t> lengths_, num_labels_;     // [sample]
+  std::vector<Place> places_;  // [sample]
+  SampleMeasures measures_;
   std::mutex mutex_;                              // of the members below
   std::vector<std::unique_ptr<PartFile>> files_;  // [part], null while closed
   std::vector<size_t> open_order_;

@@ -13,7 +13,7 @@ struct PartsRequest {
   std::vector<std::string> paths;  // in order
   std::string fingerprint;
   DatasetStats counted;  // num_records, num_cut, num_skipped where they are known from preparation
-  int64_t max_seq_length = 0;        // longer samples are cut when read, and counted
+  SampleSchema schema;   // samples that exceed its limits are cut when read, and counted
   bool skip_without_labels = false;  // else such a sample is an error
 };
 

@@ -6,8 +6,8 @@
 #include <system_error>
 
 #include "core/error.hpp"
+#include "data/io/hdf5_signature.hpp"
 #include "data/printable.hpp"
-#include "data/shards/part_file.hpp"
 #include "data/sources/field_names.hpp"
 #include "data/sources/file_kind.hpp"
 #include "data/sources/file_names.hpp"

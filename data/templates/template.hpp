@@ -30,13 +30,6 @@ struct Conversation {
   nlohmann::ordered_json tools{}, documents{};
 };
 
-/// One rendered sample. loss_mask[i] is 1 where token i is to be predicted by the position before
-/// it.
-struct Tokens {
-  std::vector<TokenId> ids;
-  std::vector<uint8_t> loss_mask;
-};
-
 class PromptTemplate {
  public:
   virtual ~PromptTemplate() = default;

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-namespace lora_dist {
+#include "core/samples/tokens.hpp"
 
-using TokenId = int32_t;
+namespace lora_dist {
 
 class Tokenizer {
  public:

@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/held_out.hpp"
-#include "core/tasks/text_generation.hpp"
+#include "core/tasks/task_kind.hpp"
 #include "data/dataset.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/commands/command.hpp"
@@ -62,7 +62,7 @@ class EvaluateCommand final : public Command {
                          .vocab_size = model.decoder->spec().vocab_size},
                         model.tokenizer.get(), model.prompt_template.get(), *alone.front());
     warn_of_long_samples(*dataset, model.decoder->spec());
-    const std::unique_ptr<Task> task = make_text_generation_task(*model.decoder);
+    const std::unique_ptr<Task> task = tasks().at(kTextGeneration).make(*model.decoder);
     report(*dataset, held_out_loss(*alone.front(), *task, *stream_of(*dataset), /*seed=*/42));
     return 0;
   }

@@ -55,9 +55,8 @@ class PrepareCommand final : public Command {
           stats.num_skipped > 0 ? fmt::format(", {} broken records skipped", stats.num_skipped)
                                 : "";
       std::puts(fmt::format("prepared {} samples, {} tokens, {} learnt, {} cut{}, in {}/{}",
-                            stats.num_samples, stats.num_tokens, stats.num_labels, stats.num_cut,
-                            skipped, config.data.prepared_dir,
-                            data.train->fingerprint().substr(0, 16))
+                            stats.num_samples, stats.cost, stats.loss_terms, stats.num_cut, skipped,
+                            config.data.prepared_dir, data.train->fingerprint().substr(0, 16))
                     .c_str());
     }
     return 0;

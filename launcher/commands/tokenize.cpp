@@ -11,10 +11,10 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "data/encoders/sample_encoder.hpp"
 #include "data/files.hpp"
 #include "data/json.hpp"
 #include "data/record_notes.hpp"
-#include "data/sample_encoder.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/sources/source.hpp"
 #include "data/templates/template.hpp"
@@ -151,10 +151,11 @@ class TokenizeCommand : public Command {
     if (files.is_prepared()) return show_parts(files);
     std::unique_ptr<PromptTemplate> prompt_template;
     if (files.needs_tokenizer()) prompt_template = make_template(template_, *tokenizer_);
-    const SampleEncoder encoder({.max_seq_length = limit(),
-                                 .train_on_prompt = train_on_prompt_,
-                                 .vocab_size = std::numeric_limits<TokenId>::max()},
-                                tokenizer_.get(), prompt_template.get());
+    const auto encoder = sample_encoders().at(kTextGeneration)(
+        {.tokenizer = tokenizer_.get(),
+         .prompt_template = prompt_template.get(),
+         .limits = {.vocab_size = std::numeric_limits<TokenId>::max(), .max_seq_length = limit()},
+         .train_on_prompt = train_on_prompt_});
     RecordNotes notes;
     for (size_t i = 0; i < files.paths.size() && !is_enough(); ++i) {
       if (!json_) std::puts(fmt::format("{}: format {}", files.paths[i], files.formats[i]).c_str());
@@ -163,27 +164,26 @@ class TokenizeCommand : public Command {
         const std::optional<Record> record = source->next();
         if (!record) break;
         for (const std::string& note : record->notes) notes.add(note, record->where);
-        const EncodedRecord encoded = encoder.encode(*record);
+        const EncodedRecord encoded = encoder->encode(*record);
         for (const std::string& note : encoded.notes) notes.add(note, record->where);
         num_cut_ += encoded.cut;
-        for (const Tokens& sample : encoded.samples)
-          if (!is_enough()) show(sample, record->where);
+        for (const Sample& sample : encoded.samples)
+          if (!is_enough()) show(tokens_of(sample), record->where);
       }
     }
     for (const std::string& line : notes.lines()) log_warning(line);
   }
 
   void show_parts(const SourceFiles& files) {
+    const SampleSchema schema = tasks().at(kTextGeneration).schema({});
     for (const std::string& path : files.paths) {
-      const std::unique_ptr<PartFile> part = PartFile::open(path);
-      const std::string& made_with = part->attributes().tokenizer_sha256;
+      const std::unique_ptr<PartFile> part = PartFile::open(path, schema);
+      const std::string made_with = part->attributes().origin("tokenizer_sha256");
       if (made_with != tokenizer_->sha256())
         log_warning(path + (made_with.empty() ? ": does not say which tokenizer made it"
                                               : ": made with another tokenizer"));
-      for (int64_t i = 0; i < part->num_samples() && !is_enough(); ++i) {
-        const uint64_t begin = part->offsets()[i], end = part->offsets()[i + 1];
-        show(cut({part->read_tokens(begin, end), part->read_loss_mask(begin, end)}), path);
-      }
+      for (int64_t i = 0; i < part->num_samples() && !is_enough(); ++i)
+        show(cut(tokens_of(part->read(i))), path);
     }
   }
 

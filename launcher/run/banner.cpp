@@ -64,7 +64,7 @@ std::string files_line(const std::string& path, const SourceFiles& sources) {
 std::string data_line(const BannerFacts& facts) {
   std::string line = fmt::format(
       "{}: {} samples, {} tokens, {} learnt, longest {}", facts.data_path, facts.num_train_samples,
-      count_text(facts.data.num_tokens), count_text(facts.data.num_labels), facts.data.longest);
+      count_text(facts.data.cost), count_text(facts.data.loss_terms), facts.data.largest_cost);
   if (facts.config.data.packing)
     line += fmt::format("; packed into {} rows of up to {}", facts.num_rows,
                         facts.config.data.max_seq_length);
@@ -89,7 +89,7 @@ size_t terminal_columns() {
 std::string data_text(const DataFacts& facts) {
   std::string text = labelled("files", files_line(facts.path, facts.sources));
   const std::vector<std::string> sample =
-      sample_lines(facts.dataset.read(0), facts.tokenizer,
+      sample_lines(tokens_of(facts.dataset.read(0)), facts.tokenizer,
                    facts.columns - std::min(facts.columns, kLabelColumns + 1));
   for (size_t i = 0; i < sample.size(); ++i) text += labelled(i == 0 ? "sample 0" : "", sample[i]);
   return text;

@@ -169,10 +169,10 @@ std::string report_on_tokens(const Config& config, const std::string& path,
   const DatasetStats& stats = dataset->stats();
   std::string report =
       fmt::format("# {} samples, {} skipped, {} tokens, {} learnt, the longest {}, {} cut at {}\n",
-                  stats.num_samples, stats.num_skipped, stats.num_tokens, stats.num_labels,
-                  stats.longest, stats.num_cut, config.data.max_seq_length);
+                  stats.num_samples, stats.num_skipped, stats.cost, stats.loss_terms,
+                  stats.largest_cost, stats.num_cut, config.data.max_seq_length);
   for (const std::string& line :
-       sample_lines(dataset->read(0), base.tokenizer.get(), terminal_columns() - 4))
+       sample_lines(tokens_of(dataset->read(0)), base.tokenizer.get(), terminal_columns() - 4))
     report += "#   " + line + "\n";
   return report;
 }

@@ -9,7 +9,7 @@ namespace lora_dist {
 void warn_of_long_samples(const Dataset& dataset, const DecoderSpec& spec) {
   const int64_t most = most_positions(spec.rope, spec.max_positions);
   int64_t num_longer = 0, longest = 0;
-  for (const int64_t length : dataset.lengths()) {
+  for (const int64_t length : dataset.measures().costs) {
     num_longer += length > most;
     longest = std::max<int64_t>(longest, length);
   }

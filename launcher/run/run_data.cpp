@@ -12,9 +12,14 @@ namespace {
 // Not the world size: the order in which held-out losses are added must not depend on it.
 constexpr int64_t kHeldOutSlotsPerStep = 16;
 
+std::string task_of(const Config& config) {
+  return config.model.task_type == "auto" ? kTextGeneration : config.model.task_type;
+}
+
 PrepareRequest prepare_request(const Config& config, const std::string& path, DataUse use,
                                int64_t vocab_size) {
   return {.path = path,
+          .task = task_of(config),
           .format = config.data.data_format,
           .use = use,
           .max_seq_length = config.data.max_seq_length,

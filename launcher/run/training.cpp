@@ -16,7 +16,7 @@
 #include "core/ops/cuda/rows.hpp"
 #include "core/planning/plan.hpp"
 #include "core/sha256.hpp"
-#include "core/tasks/text_generation.hpp"
+#include "core/tasks/task_kind.hpp"
 #include "core/trainer.hpp"
 #include "data/files.hpp"
 #include "data/lease.hpp"
@@ -104,7 +104,7 @@ class Run {
     });
     const std::unique_ptr<RunObserver> lease_watch =
         make_lease_watch(claim_ ? claim_->lease() : nullptr);
-    const std::unique_ptr<Task> task = make_text_generation_task(*base_.decoder);
+    const std::unique_ptr<Task> task = tasks().at(data_.train->schema().task).make(*base_.decoder);
     const std::unique_ptr<GradientReducer> reducer =
         reducers().at(config_.distribution.deterministic ? "tree" : "all_reduce")(
             {.world = *communicator_,
@@ -358,9 +358,9 @@ class Run {
   }
 
   int64_t longest_row() const {
-    const std::vector<int32_t>& lengths = data_.train->lengths();
+    const std::vector<int32_t>& lengths = data_.train->measures().costs;
     if (config_.data.packing)
-      return std::min(config_.data.max_seq_length, data_.train->stats().num_tokens);
+      return std::min(config_.data.max_seq_length, data_.train->stats().cost);
     return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
   }
 

@@ -97,23 +97,20 @@ auto fails(int exit_code, std::vector<std::string> parts) {
   };
 }
 
-struct Sample {
+struct ShownSample {
   std::string text;
   std::string learnt;
 };
 
 /// What `prepare` put into its parts, decoded.
-std::vector<Sample> prepared_samples(const TempFolder& folder) {
+std::vector<ShownSample> prepared_samples(const TempFolder& folder) {
   const auto tokenizer = load_tokenizer(kTinyBase);
-  std::vector<Sample> samples;
+  std::vector<ShownSample> samples;
   for (const auto& entry : fs::recursive_directory_iterator(folder.file("out/prepared"))) {
     if (entry.path().extension() != ".h5") continue;
     const auto part = PartFile::open(entry.path().string());
     for (int64_t i = 0; i < part->num_samples(); ++i) {
-      const std::vector<TokenId> ids =
-          part->read_tokens(part->offsets()[i], part->offsets()[i + 1]);
-      const std::vector<uint8_t> mask =
-          part->read_loss_mask(part->offsets()[i], part->offsets()[i + 1]);
+      const auto [ids, mask] = tokens_of(part->read(i));
       std::vector<TokenId> learnt;
       for (size_t k = 0; k < ids.size(); ++k)
         if (mask[k]) learnt.push_back(ids[k]);
@@ -125,11 +122,11 @@ std::vector<Sample> prepared_samples(const TempFolder& folder) {
 }
 
 auto prepares(
-    size_t num_samples,
-    std::function<void(const std::vector<Sample>&)> check = [](const std::vector<Sample>&) {}) {
+    size_t num_samples, std::function<void(const std::vector<ShownSample>&)> check =
+                            [](const std::vector<ShownSample>&) {}) {
   return [=](const ProgramResult& result, const TempFolder& folder) {
     ASSERT_EQ(result.exit_code, 0) << result.standard_error;
-    const std::vector<Sample> samples = prepared_samples(folder);
+    const std::vector<ShownSample> samples = prepared_samples(folder);
     ASSERT_EQ(samples.size(), num_samples) << result.standard_error;
     check(samples);
   };
@@ -344,7 +341,7 @@ const std::vector<FieldCase> kFieldCases = {
                                    R"( {"role": "assistant", "content": "good", "weight": 1}]})"),
      .command = kPrepare,
      .check = prepares(1,
-                       [](const std::vector<Sample>& samples) {
+                       [](const std::vector<ShownSample>& samples) {
                          EXPECT_EQ(samples[0].learnt, "good<|eot_id|>");
                          EXPECT_THAT(samples[0].text, HasSubstr("bad"));
                        })},
@@ -359,7 +356,7 @@ const std::vector<FieldCase> kFieldCases = {
                    R"( "response": "Arr"})"),
      .command = kPrepare,
      .check = prepares(1,
-                       [](const std::vector<Sample>& samples) {
+                       [](const std::vector<ShownSample>& samples) {
                          EXPECT_THAT(samples[0].text, HasSubstr("Speak like a pirate."));
                          EXPECT_THAT(samples[0].learnt, Not(HasSubstr("pirate")));
                        })},
@@ -394,7 +391,7 @@ const std::vector<FieldCase> kFieldCases = {
                    R"( "text": "### Instruction:\nName a colour.\n\n### Response:\nred"})"),
      .command = kPrepare,
      .check = prepares(1,
-                       [](const std::vector<Sample>& samples) {
+                       [](const std::vector<ShownSample>& samples) {
                          EXPECT_EQ(samples[0].learnt, "red<|eot_id|>");
                        })},
     {.name = "text_prerendered",
@@ -405,7 +402,7 @@ const std::vector<FieldCase> kFieldCases = {
               R"(<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|>"})"),
      .command = kPrepare,
      .check = prepares(1,
-                       [](const std::vector<Sample>& samples) {
+                       [](const std::vector<ShownSample>& samples) {
                          const std::string& text = samples[0].text;
                          EXPECT_EQ(text.rfind("<|begin_of_text|>"), 0U);  // once, at the start
                          EXPECT_TRUE(text.ends_with("Hello<|eot_id|>")) << text;
@@ -459,9 +456,10 @@ const std::vector<FieldCase> kFieldCases = {
      .reported_as = "a table read as plain text",
      .write = file("data/a.tsv", "instruction\toutput\nq1\ta1\n"),
      .command = kPrepare,
-     .check = prepares(
-         1,
-         [](const std::vector<Sample>& samples) { EXPECT_EQ(samples[0].learnt, "a1<|eot_id|>"); })},
+     .check = prepares(1,
+                       [](const std::vector<ShownSample>& samples) {
+                         EXPECT_EQ(samples[0].learnt, "a1<|eot_id|>");
+                       })},
 };
 
 void write_case(const FieldCase& entry, const TempFolder& folder) {

@@ -51,7 +51,7 @@ TEST(Preparation, MakesTheSameFilesWithAnyNumberOfRanks) {
       const auto dataset =
           prepare_dataset(request_for(folder, path), &tokenizer, &prompt_template, world);
       EXPECT_EQ(dataset->num_samples(), kNumRecords);
-      EXPECT_EQ(tokenizer.decode(dataset->read(5000).ids, true), "5000");
+      EXPECT_EQ(tokenizer.decode(tokens_of(dataset->read(5000)).ids, true), "5000");
     });
     const auto hashes = hashes_below(folder.file("prepared"));
     EXPECT_EQ(hashes.size(), 8u) << "7 parts and a manifest";

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "core/samples/tokens.hpp"
+#include "core/tasks/task_kind.hpp"
 #include "core/tasks/text_batch.hpp"
 #include "data/dataset.hpp"
 #include "data/permutation.hpp"
@@ -20,32 +22,33 @@ class ArithmeticDataset : public Dataset {
  public:
   explicit ArithmeticDataset(int64_t num_samples) {
     for (int64_t sample = 0; sample < num_samples; ++sample) {
-      lengths_.push_back(static_cast<int32_t>(sample % 13 + 2));
-      num_labels_.push_back(lengths_.back() / 2);  // positions 1, 3, 5, ...
+      const int64_t length = sample % 13 + 2;
+      measures_.add({.cost = length, .loss_terms = length / 2});  // positions 1, 3, 5, ...
     }
   }
-  int64_t num_samples() const override { return static_cast<int64_t>(lengths_.size()); }
-  const std::vector<int32_t>& lengths() const override { return lengths_; }
-  const std::vector<int32_t>& num_labels() const override { return num_labels_; }
+  const SampleSchema& schema() const override { return schema_; }
+  int64_t num_samples() const override { return std::ssize(measures_.costs); }
+  const SampleMeasures& measures() const override { return measures_; }
   const DatasetStats& stats() const override { return stats_; }
   const std::string& fingerprint() const override { return fingerprint_; }
-  Tokens read(int64_t sample) override {
+  Sample read(int64_t sample) override {
     ++num_read;
     if (sample == broken_sample)
       throw DataError({.where = "part", .found = "broken", .expected = {}, .fix = {}});
     Tokens tokens;
-    for (int32_t i = 0; i < lengths_[sample]; ++i) {
+    for (int32_t i = 0; i < measures_.costs[sample]; ++i) {
       tokens.ids.push_back(static_cast<TokenId>(sample + i));
       tokens.loss_mask.push_back(i % 2 == 1);
     }
-    return tokens;
+    return to_sample(tokens);
   }
 
   std::atomic<int64_t> num_read = 0;
   int64_t broken_sample = -1;
 
  private:
-  std::vector<int32_t> lengths_, num_labels_;
+  SampleSchema schema_ = tasks().at(kTextGeneration).schema({});
+  SampleMeasures measures_;
   DatasetStats stats_;
   std::string fingerprint_;
 };

@@ -6,10 +6,10 @@
 #include "core/error.hpp"
 #include "data/dataset.hpp"
 #include "data/files.hpp"
-#include "data/shards/part_file.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 #include "tests/support/one_rank_world.hpp"
 #include "tests/support/temp_folder.hpp"
+#include "tests/support/text_parts.hpp"
 
 namespace lora_dist {
 namespace {
@@ -52,39 +52,40 @@ std::string alpaca(const std::string& question, const std::string& answer) {
 TEST_F(PrepareDataset, HoldsEverySampleWithTheMaskOfItsAnswer) {
   const auto dataset = prepare(folder.write("train.jsonl", alpaca("ab", "c") + alpaca("x", "yz")));
   ASSERT_EQ(dataset->num_samples(), 2);
-  EXPECT_THAT(dataset->lengths(), ElementsAre(5, 5));
-  EXPECT_THAT(dataset->num_labels(), ElementsAre(2, 3));
-  const Tokens first = dataset->read(0);
+  EXPECT_THAT(dataset->measures().costs, ElementsAre(5, 5));
+  EXPECT_THAT(dataset->measures().loss_terms, ElementsAre(2, 3));
+  const Tokens first = tokens_of(dataset->read(0));
   EXPECT_THAT(first.ids, ElementsAre(1, 3 + 'a', 3 + 'b', 3 + 'c', 2));
   EXPECT_THAT(first.loss_mask, ElementsAre(0, 0, 0, 1, 1));
   EXPECT_EQ(dataset->stats().num_records, 2);
-  EXPECT_EQ(dataset->stats().num_tokens, 10);
-  EXPECT_EQ(dataset->stats().num_labels, 5);
-  EXPECT_EQ(dataset->stats().longest, 5);
+  EXPECT_EQ(dataset->stats().cost, 10);
+  EXPECT_EQ(dataset->stats().loss_terms, 5);
+  EXPECT_EQ(dataset->stats().largest_cost, 5);
   EXPECT_EQ(fs::path(prepared_folder()).filename().string(), dataset->fingerprint().substr(0, 16));
 }
 
 TEST_F(PrepareDataset, LearnsAllOfAPlainTextWithBosAndEos) {
   const auto dataset = prepare(folder.write("t.txt", "hi\n"));
-  const Tokens sample = dataset->read(0);
+  const Tokens sample = tokens_of(dataset->read(0));
   EXPECT_THAT(sample.ids, ElementsAre(1, 3 + 'h', 3 + 'i', 2));
-  EXPECT_THAT(dataset->num_labels(), ElementsAre(3));
+  EXPECT_THAT(dataset->measures().loss_terms, ElementsAre(3));
 }
 
 TEST_F(PrepareDataset, NeedsNoTokenizerForTokenisedRecords) {
   request.path = folder.write("t.jsonl", R"({"input_ids": [4, 5, 6], "labels": [-100, 5, -100]})");
   request.prepared_dir = folder.file("prepared");
   const auto dataset = prepare_dataset(request, nullptr, nullptr, world);
-  EXPECT_THAT(dataset->read(0).ids, ElementsAre(4, 5, 6));
-  EXPECT_THAT(dataset->num_labels(), ElementsAre(1));
+  EXPECT_THAT(tokens_of(dataset->read(0)).ids, ElementsAre(4, 5, 6));
+  EXPECT_THAT(dataset->measures().loss_terms, ElementsAre(1));
 }
 
 TEST_F(PrepareDataset, CutsLongSamplesOnTheRightAndCountsThem) {
   request.max_seq_length = 6;
   const auto dataset =
       prepare(folder.write("train.jsonl", alpaca("ab", "cdefgh") + alpaca("a", "b")));
-  EXPECT_THAT(dataset->lengths(), ElementsAre(6, 4));
-  EXPECT_THAT(dataset->read(0).ids, ElementsAre(1, 3 + 'a', 3 + 'b', 3 + 'c', 3 + 'd', 3 + 'e'));
+  EXPECT_THAT(dataset->measures().costs, ElementsAre(6, 4));
+  EXPECT_THAT(tokens_of(dataset->read(0)).ids,
+              ElementsAre(1, 3 + 'a', 3 + 'b', 3 + 'c', 3 + 'd', 3 + 'e'));
   EXPECT_EQ(dataset->stats().num_cut, 1);
 }
 
@@ -93,8 +94,8 @@ TEST_F(PrepareDataset, SplitsADocumentInsteadOfCuttingIt) {
   request.format = "document";
   const auto dataset =
       prepare(folder.write("book.txt", "abcdefg"));  // 9 tokens; the last alone predicts nothing
-  EXPECT_THAT(dataset->lengths(), ElementsAre(4, 4));
-  EXPECT_THAT(dataset->read(1).ids, ElementsAre(3 + 'd', 3 + 'e', 3 + 'f', 3 + 'g'));
+  EXPECT_THAT(dataset->measures().costs, ElementsAre(4, 4));
+  EXPECT_THAT(tokens_of(dataset->read(1)).ids, ElementsAre(3 + 'd', 3 + 'e', 3 + 'f', 3 + 'g'));
   EXPECT_EQ(dataset->stats().num_cut, 0);
 }
 
@@ -206,7 +207,8 @@ TEST_F(PrepareDataset, GoesOnWithThePartsThatAnInterruptedPreparationFinished) {
   EXPECT_EQ(file_sha256(prepared + "/part-0001.h5"), hash_of_second);
   ASSERT_EQ(dataset->num_samples(), 5000);
   for (const int64_t sample : {0, 2047, 2048, 4095, 4096, 4999})
-    EXPECT_EQ(tokenizer.decode(dataset->read(sample).ids, true), std::to_string(sample) + "a");
+    EXPECT_EQ(tokenizer.decode(tokens_of(dataset->read(sample)).ids, true),
+              std::to_string(sample) + "a");
 }
 
 TEST_F(PrepareDataset, ReadsTheRecordsOfAllFilesInTheOrderOfTheirNames) {
@@ -214,7 +216,7 @@ TEST_F(PrepareDataset, ReadsTheRecordsOfAllFilesInTheOrderOfTheirNames) {
   folder.write("data/a.jsonl", alpaca("0", "") + alpaca("1", ""));
   const auto dataset = prepare(folder.file("data"));
   for (int64_t sample = 0; sample < 4; ++sample)
-    EXPECT_EQ(tokenizer.decode(dataset->read(sample).ids, true), std::to_string(sample));
+    EXPECT_EQ(tokenizer.decode(tokens_of(dataset->read(sample)).ids, true), std::to_string(sample));
 }
 
 TEST_F(PrepareDataset, LosesOneRecordOfAListAndCountsWhatItSaysOfTheOthers) {
@@ -236,7 +238,7 @@ TEST_F(PrepareDataset, LearnsNothingOfATurnOfWeightZero) {
   const auto dataset = prepare(folder.write(
       "m.jsonl",
       R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "x", "weight": 0}, {"role": "user", "content": "v"}, {"role": "assistant", "content": "y"}]})"));
-  EXPECT_THAT(dataset->read(0).loss_mask, ElementsAre(0, 0, 0, 0, 0, 1, 1));
+  EXPECT_THAT(tokens_of(dataset->read(0)).loss_mask, ElementsAre(0, 0, 0, 0, 0, 1, 1));
 }
 
 TEST_F(PrepareDataset, PutsFilesOfSeveralFormatsIntoOneDataSet) {
@@ -244,18 +246,15 @@ TEST_F(PrepareDataset, PutsFilesOfSeveralFormatsIntoOneDataSet) {
   folder.write("data/b.txt", "hi\n");
   folder.write("data/c.jsonl", R"({"input_ids": [4, 5]})");
   const auto dataset = prepare(folder.file("data"));
-  EXPECT_THAT(dataset->lengths(), ElementsAre(4, 4, 2));
+  EXPECT_THAT(dataset->measures().costs, ElementsAre(4, 4, 2));
 }
 
 class UsersParts : public PrepareDataset {
  protected:
   std::string write_parts(TokenId largest, const PartAttributes& attributes = {}) {
-    PartContent first, second;
-    first.add({{4, 5, 6, 7}, {0, 0, 1, 1}});
-    second.add({{8, largest}, {0, 1}});
     make_folders(folder.file("parts"));
-    write_part(folder.file("parts/a.h5"), attributes, first, 65536);
-    write_part(folder.file("parts/b.h5"), attributes, second, 65536);
+    write_part(folder.file("parts/a.h5"), attributes, text_content({{{4, 5, 6, 7}, {0, 0, 1, 1}}}));
+    write_part(folder.file("parts/b.h5"), attributes, text_content({{{8, largest}, {0, 1}}}));
     return folder.file("parts");
   }
 };
@@ -263,16 +262,16 @@ class UsersParts : public PrepareDataset {
 TEST_F(UsersParts, AreReadWhereTheyLie) {
   const auto dataset = prepare(write_parts(9));
   ASSERT_EQ(dataset->num_samples(), 2);
-  EXPECT_THAT(dataset->read(1).ids, ElementsAre(8, 9));
-  EXPECT_THAT(dataset->num_labels(), ElementsAre(2, 1));
+  EXPECT_THAT(tokens_of(dataset->read(1)).ids, ElementsAre(8, 9));
+  EXPECT_THAT(dataset->measures().loss_terms, ElementsAre(2, 1));
   EXPECT_FALSE(fs::exists(folder.file("prepared")));
 }
 
 TEST_F(UsersParts, AreCutToTheLengthOfThisRun) {
   request.max_seq_length = 3;
   const auto dataset = prepare(write_parts(9));
-  EXPECT_THAT(dataset->lengths(), ElementsAre(3, 2));
-  EXPECT_THAT(dataset->num_labels(), ElementsAre(1, 1));
+  EXPECT_THAT(dataset->measures().costs, ElementsAre(3, 2));
+  EXPECT_THAT(dataset->measures().loss_terms, ElementsAre(1, 1));
   EXPECT_EQ(dataset->stats().num_cut, 1);
   request.max_seq_length = 2;
   EXPECT_THAT(error_of(folder.file("parts")),
@@ -287,14 +286,14 @@ TEST_F(UsersParts, MustFitTheVocabularyAndTheTokenizer) {
 }
 
 TEST_F(UsersParts, AreThoseOfTheSameTokenizerTemplateAndLength) {
-  EXPECT_THAT(error_of(write_parts(9, {.tokenizer_sha256 = "another"})),
+  EXPECT_THAT(error_of(write_parts(9, {.origins = {{"tokenizer_sha256", "another"}}})),
               HasSubstr("a.h5: made with another tokenizer"));
-  EXPECT_THAT(error_of(write_parts(9, {.template_sha256 = "another"})),
+  EXPECT_THAT(error_of(write_parts(9, {.origins = {{"template_sha256", "another"}}})),
               HasSubstr("a.h5: made with another template"));
   EXPECT_THAT(error_of(write_parts(9, {.max_seq_length = 7})),
               HasSubstr("a.h5: made with max_seq_length 7"));
-  EXPECT_EQ(error_of(write_parts(9, {.tokenizer_sha256 = tokenizer.sha256(),
-                                     .template_sha256 = prompt_template.sha256(),
+  EXPECT_EQ(error_of(write_parts(9, {.origins = {{"tokenizer_sha256", tokenizer.sha256()},
+                                                 {"template_sha256", prompt_template.sha256()}},
                                      .max_seq_length = request.max_seq_length})),
             "no error");
 }

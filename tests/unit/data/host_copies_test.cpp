@@ -136,7 +136,7 @@ TEST_F(DataOnOneHost, IsReadByTheRanksOfTheOtherOne) {
   on_two_hosts([&](Communicator& world, const std::string& disk) {
     const auto dataset = prepare(world, disk);
     ASSERT_EQ(dataset->num_samples(), 2);
-    EXPECT_THAT(dataset->read(1).ids, ElementsAre(1, 3 + 'q', 3 + 'd', 3 + 'e', 2));
+    EXPECT_THAT(tokens_of(dataset->read(1)).ids, ElementsAre(1, 3 + 'q', 3 + 'd', 3 + 'e', 2));
     EXPECT_EQ(dataset->stats().num_records, 2);
   });
 }

@@ -8,10 +8,10 @@
 
 #include "data/checkpoints/store.hpp"
 #include "data/shards/manifest.hpp"
-#include "data/shards/part_file.hpp"
 #include "data/weights/safetensors.hpp"
 #include "tests/support/error_text.hpp"
 #include "tests/support/temp_folder.hpp"
+#include "tests/support/text_parts.hpp"
 
 namespace lora_dist {
 namespace {
@@ -144,12 +144,12 @@ TEST(Inspect, AnHdf5PartTellsSamplesTokensAndWhatItWasMadeFrom) {
   const TempFolder folder;
   const std::string path = folder.file("part-0000.h5");
   write_part(path, {.source_sha256 = "abc", .max_seq_length = 16},
-             {.tokens = {5, 6, 7}, .loss_mask = {0, 1, 1}, .offsets = {0, 2, 3}},
-             /*vocab_size=*/10);
+             text_content({{{5, 6}, {0, 1}}, {{7}, {1}}}));
   const auto it = inspect_path(path);
   EXPECT_EQ(it["kind"], "hdf5_part");
   EXPECT_EQ(it["num_samples"], 2);
   EXPECT_EQ(it["num_tokens"], 3);
+  EXPECT_EQ(it["task"], "text-generation");
   EXPECT_EQ(it["max_seq_length"], 16);
   EXPECT_EQ(it["source_sha256"], "abc");
   EXPECT_NE(inspection_text(it).find("num_samples"), std::string::npos);
@@ -157,10 +157,10 @@ TEST(Inspect, AnHdf5PartTellsSamplesTokensAndWhatItWasMadeFrom) {
 
 TEST(Inspect, PreparedDataListsItsParts) {
   const TempFolder folder;
-  write_part(folder.file("part-0000.h5"), {.max_seq_length = 16},
-             {.tokens = {5}, .loss_mask = {1}, .offsets = {0, 1}}, 10);
-  const Manifest manifest{
-      "f1", {{"format", "text"}}, {summarise_part(folder.file("part-0000.h5"))}};
+  write_part(folder.file("part-0000.h5"), {.max_seq_length = 16}, text_content({{{5}, {1}}}));
+  const Manifest manifest{"f1",
+                          {{"format", "text"}},
+                          {summarise_part(folder.file("part-0000.h5"), text_schema_of(10))}};
   folder.write("manifest.json", manifest_text(manifest));
   const auto it = inspect_path(folder.path());
   EXPECT_EQ(it["kind"], "prepared");
@@ -173,10 +173,10 @@ TEST(Inspect, TheFolderAbovePreparedSetsListsThem) {
   const TempFolder folder;
   std::filesystem::create_directories(folder.file("f1"));
   const std::string part = folder.file("f1/part-0000.h5");
-  write_part(part, {.max_seq_length = 16}, {.tokens = {5}, .loss_mask = {1}, .offsets = {0, 1}},
-             10);
-  folder.write("f1/manifest.json",
-               manifest_text({"f1", {{"max_seq_length", 16}}, {summarise_part(part)}}));
+  write_part(part, {.max_seq_length = 16}, text_content({{{5}, {1}}}));
+  folder.write(
+      "f1/manifest.json",
+      manifest_text({"f1", {{"max_seq_length", 16}}, {summarise_part(part, text_schema_of(10))}}));
   const auto it = inspect_path(folder.path());
   EXPECT_EQ(it["kind"], "prepared_sets");
   EXPECT_EQ(it["sets"][0]["name"], "f1");

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -6,9 +7,10 @@
 
 #include "core/error.hpp"
 #include "data/files.hpp"
+#include "data/io/hdf5_signature.hpp"
 #include "data/shards/manifest.hpp"
-#include "data/shards/part_file.hpp"
 #include "tests/support/temp_folder.hpp"
+#include "tests/support/text_parts.hpp"
 
 namespace lora_dist {
 namespace {
@@ -16,22 +18,28 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-PartContent three_samples() {
-  PartContent content;
-  content.add({{1, 2, 3}, {0, 1, 1}});
-  content.add({{40000}, {1}});
-  content.add({{5, 6}, {0, 1}});
-  return content;
+PartContent three_samples(int64_t vocab_size = 50000) {
+  return text_content({{{1, 2, 3}, {0, 1, 1}}, {{40000}, {1}}, {{5, 6}, {0, 1}}}, vocab_size);
 }
 
 PartAttributes some_attributes() {
-  return {.tokenizer_sha256 = "t",
-          .template_sha256 = "",
+  return {.origins = {{"tokenizer_sha256", "t"}, {"template_sha256", ""}},
           .source_sha256 = "s",
           .max_seq_length = 7,
           .num_records = 4,
           .num_cut = 1,
           .num_skipped = 2};
+}
+
+std::vector<TokenId> tokens_in(const PartFile& part, ElementRange range) {
+  const at::Tensor ids = part.read_elements(0, range);
+  return {ids.const_data_ptr<TokenId>(), ids.const_data_ptr<TokenId>() + ids.numel()};
+}
+
+bool equal(const std::vector<Tokens>& a, const std::vector<Tokens>& b) {
+  return std::ranges::equal(a, b, [](const Tokens& x, const Tokens& y) {
+    return x.ids == y.ids && x.loss_mask == y.loss_mask;
+  });
 }
 
 std::string open_error(const std::string& path) {
@@ -47,13 +55,12 @@ TEST(PartFile, GivesBackWhatWasWritten) {
   const TempFolder folder;
   for (const int64_t vocab_size : {65536, 65537}) {
     const std::string path = folder.file("part.h5");
-    write_part(path, some_attributes(), three_samples(), vocab_size);
-    const auto part = PartFile::open(path);
+    write_part(path, some_attributes(), three_samples(vocab_size));
+    const auto part = PartFile::open(path, text_schema_of(vocab_size));
     EXPECT_EQ(part->attributes(), some_attributes());
-    EXPECT_THAT(part->offsets(), ElementsAre(0, 3, 4, 6));
-    EXPECT_THAT(part->read_tokens(0, 6), ElementsAre(1, 2, 3, 40000, 5, 6));
-    EXPECT_THAT(part->read_tokens(3, 5), ElementsAre(40000, 5));
-    EXPECT_THAT(part->read_loss_mask(0, 6), ElementsAre(0, 1, 1, 1, 0, 1));
+    EXPECT_EQ(part->format_version(), 1) << "what older programs read";
+    EXPECT_TRUE(equal(texts_in(*part), {{{1, 2, 3}, {0, 1, 1}}, {{40000}, {1}}, {{5, 6}, {0, 1}}}));
+    EXPECT_THAT(tokens_in(*part, {3, 5}), ElementsAre(40000, 5));
   }
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1)
       << "temporary files are gone";
@@ -61,20 +68,21 @@ TEST(PartFile, GivesBackWhatWasWritten) {
 
 TEST(PartFile, KeepsIdsAsNarrowAsTheVocabularyAllows) {
   const TempFolder folder;
-  PartContent content;
-  content.add({std::vector<TokenId>(100000, 7), std::vector<uint8_t>(100000, 1)});
-  write_part(folder.file("narrow.h5"), {}, content, 65536);
-  write_part(folder.file("wide.h5"), {}, content, 65537);
+  const std::vector<Tokens> long_sample = {
+      {std::vector<TokenId>(100000, 7), std::vector<uint8_t>(100000, 1)}};
+  write_part(folder.file("narrow.h5"), {}, text_content(long_sample, 65536));
+  write_part(folder.file("wide.h5"), {}, text_content(long_sample, 65537));
   EXPECT_GT(std::filesystem::file_size(folder.file("wide.h5")),
             std::filesystem::file_size(folder.file("narrow.h5")) + 190000);
 }
 
 TEST(PartFile, MayBeEmpty) {
   const TempFolder folder;
-  write_part(folder.file("part.h5"), some_attributes(), {}, 100);
+  write_part(folder.file("part.h5"), some_attributes(), text_content({}, 100));
   const auto part = PartFile::open(folder.file("part.h5"));
   EXPECT_EQ(part->num_samples(), 0);
-  EXPECT_TRUE(part->read_tokens(0, 0).empty());
+  EXPECT_TRUE(part->measure().empty());
+  EXPECT_TRUE(tokens_in(*part, {0, 0}).empty());
 }
 
 TEST(PartFile, SaysWhenItIsNoSuchFile) {
@@ -86,13 +94,9 @@ TEST(PartFile, SaysWhenItIsNoSuchFile) {
 }
 
 /// Whether the content of a damaged part is refused or still what was written.
-bool is_silently_wrong(const std::string& path, const PartContent& content) {
+bool is_silently_wrong(const std::string& path, const std::vector<Tokens>& samples) {
   try {
-    const auto part = PartFile::open(path);
-    const auto size = static_cast<uint64_t>(content.tokens.size());
-    if (part->offsets() != content.offsets) return true;
-    return part->read_tokens(0, size) != content.tokens ||
-           part->read_loss_mask(0, size) != content.loss_mask;
+    return !equal(texts_in(*PartFile::open(path)), samples);
   } catch (const DataError&) {
     return false;
   }
@@ -100,18 +104,18 @@ bool is_silently_wrong(const std::string& path, const PartContent& content) {
 
 TEST(PartFile, NeverGivesWrongTokensForAFlippedBit) {
   const TempFolder folder;
-  PartContent content;
-  for (TokenId id = 0; id < 64; ++id) content.add({{id, id + 1, 300}, {0, 1, 1}});
-  write_part(folder.file("good.h5"), some_attributes(), content, 1000);
+  std::vector<Tokens> samples;
+  for (TokenId id = 0; id < 64; ++id) samples.push_back({{id, id + 1, 300}, {0, 1, 1}});
+  write_part(folder.file("good.h5"), some_attributes(), text_content(samples, 1000));
   const std::string good = read_file(folder.file("good.h5"));
   int refused = 0;
   for (size_t byte = 0; byte < good.size(); byte += 7) {
     std::string damaged = good;
     damaged[byte] = static_cast<char>(damaged[byte] ^ (1 << (byte % 8)));
     const std::string path = folder.write("damaged.h5", damaged);
-    EXPECT_FALSE(is_silently_wrong(path, content)) << "bit " << byte % 8 << " of byte " << byte;
+    EXPECT_FALSE(is_silently_wrong(path, samples)) << "bit " << byte % 8 << " of byte " << byte;
     try {
-      PartFile::open(path)->read_tokens(0, content.tokens.size());
+      texts_in(*PartFile::open(path));
     } catch (const DataError&) {
       ++refused;
     }
@@ -119,9 +123,33 @@ TEST(PartFile, NeverGivesWrongTokensForAFlippedBit) {
   EXPECT_GT(refused, 0) << "no flip met anything that matters";
 }
 
+TEST(PartFile, RefusesSamplesOfAnotherTaskOrVersion) {
+  const TempFolder folder;
+  SampleSchema other = text_schema_of(50000);
+  other.task = "pairs";
+  PartContent content(other);
+  content.add(to_sample({{1, 2}, {0, 1}}));
+  const std::string path = folder.file("part.h5");
+  write_part(path, some_attributes(), content);
+  EXPECT_EQ(PartFile::open(path, other)->format_version(), 2);
+  EXPECT_EQ(open_error(path), path +
+                                  ": samples of task 'pairs', expected text-generation; update "
+                                  "lora-dist");
+  other.version = 2;
+  try {
+    PartFile::open(path, other);
+    FAIL() << "accepted";
+  } catch (const DataError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              path +
+                  ": version 1 of the samples of pairs, this build reads 2; prepare the data "
+                  "again");
+  }
+}
+
 TEST(PartFile, SaysWhenItWasCut) {
   const TempFolder folder;
-  write_part(folder.file("good.h5"), some_attributes(), three_samples(), 50000);
+  write_part(folder.file("good.h5"), some_attributes(), three_samples());
   const std::string good = read_file(folder.file("good.h5"));
   EXPECT_THAT(open_error(folder.write("cut.h5", good.substr(0, good.size() / 2))),
               HasSubstr("cut.h5: cannot open the file"));
@@ -248,13 +276,13 @@ TEST(StrangersPart, HasOneDimensionAndBoundsThatFit) {
 
 TEST(Manifest, CountsWhatAPartHoldsAndReadsBack) {
   const TempFolder folder;
-  write_part(folder.file("part-0000.h5"), some_attributes(), three_samples(), 50000);
-  const PartSummary part = summarise_part(folder.file("part-0000.h5"));
+  write_part(folder.file("part-0000.h5"), some_attributes(), three_samples());
+  const PartSummary part = summarise_part(folder.file("part-0000.h5"), text_schema_of(50000));
   EXPECT_EQ(part.file, "part-0000.h5");
   EXPECT_EQ(part.num_records, 4);
   EXPECT_EQ(part.num_samples, 3);
-  EXPECT_EQ(part.num_tokens, 6);
-  EXPECT_EQ(part.num_labels, 3) << "the first token of a sample is never predicted";
+  EXPECT_EQ(part.cost, 6);
+  EXPECT_EQ(part.loss_terms, 3) << "the first token of a sample is never predicted";
   EXPECT_EQ(part.num_cut, 1);
   EXPECT_EQ(part.num_skipped, 2);
   const std::string text =
@@ -269,8 +297,8 @@ TEST(Manifest, CountsWhatAPartHoldsAndReadsBack) {
 TEST(Manifest, NoticesAPartThatChanged) {
   const TempFolder folder;
   const std::string path = folder.file("part-0000.h5");
-  write_part(path, some_attributes(), three_samples(), 50000);
-  const PartSummary part = summarise_part(path);
+  write_part(path, some_attributes(), three_samples());
+  const PartSummary part = summarise_part(path, text_schema_of(50000));
   std::string changed = read_file(path);
   changed[changed.size() / 2] ^= 1;
   folder.write("part-0000.h5", changed);

@@ -5,9 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/shards/part_file.hpp"
+#include "data/tokenizers/tokenizer.hpp"
 #include "tests/support/command_output.hpp"
 #include "tests/support/temp_folder.hpp"
+#include "tests/support/text_parts.hpp"
 
 namespace lora_dist {
 namespace {
@@ -92,9 +93,8 @@ TEST(TokenizeCommand, ShowsDataOfEveryFormatAsTrainingSeesThem) {
   EXPECT_GT(learnt_of(folder.file("list.json"), {"--train-on-prompt"})[0], 2);
 
   const auto tokenizer = load_tokenizer(base);
-  PartContent content;
-  content.add({{1, 2, 3}, {0, 1, 1}});
-  write_part(folder.file("part.h5"), {.tokenizer_sha256 = tokenizer->sha256()}, content, 1000);
+  write_part(folder.file("part.h5"), {.origins = {{"tokenizer_sha256", tokenizer->sha256()}}},
+             text_content({{{1, 2, 3}, {0, 1, 1}}}));
   EXPECT_EQ(learnt_of(folder.file("part.h5")), std::vector<int64_t>{2});
 }
 

@@ -1,0 +1,32 @@
+// The registry of tasks: what a sample of each is, and what trains on it.
+#pragma once
+
+#include <memory>
+
+#include "core/registry.hpp"
+#include "core/samples/sample.hpp"
+#include "core/tasks/task.hpp"
+
+namespace lora_dist {
+
+class Decoder;
+
+/// What a run says of its samples. 0: no limit.
+struct SampleLimits {
+  int64_t vocab_size = 0;
+  int64_t max_seq_length = 0;
+};
+
+struct TaskKind {
+  SampleSchema (*schema)(const SampleLimits& limits) = nullptr;
+  /// `model` must outlive the task.
+  std::unique_ptr<Task> (*make)(Decoder& model) = nullptr;
+};
+
+/// By the words of the key task_type.
+const Registry<TaskKind>& tasks();
+
+/// What `task_type: auto` is: every family of models.def is a language model.
+inline constexpr auto kTextGeneration = "text-generation";
+
+}  // namespace lora_dist
