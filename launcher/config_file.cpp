@@ -11,7 +11,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/inspect/inspect.hpp"
 #include "data/sources/file_names.hpp"
 #include "dist/backends/rendezvous.hpp"

@@ -5,9 +5,9 @@
 #include <filesystem>
 
 #include "data/exports/adapter_config.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

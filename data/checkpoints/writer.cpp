@@ -6,8 +6,8 @@
 #include "data/checkpoints/manifest.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/exports/tokenizer_files.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
 #include "data/weights/safetensors.hpp"
 
 namespace lora_dist {

@@ -7,8 +7,8 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

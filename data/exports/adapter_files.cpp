@@ -10,9 +10,9 @@
 #include "core/adapters/adapter.hpp"
 #include "core/error.hpp"
 #include "data/exports/adapter_config.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 #include "data/weights/dtypes.hpp"
 #include "data/weights/safetensors.hpp"
 

@@ -6,8 +6,8 @@
 #include <system_error>
 
 #include "core/log.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
 
 namespace lora_dist {
 namespace {

@@ -2,7 +2,7 @@
 #include "core/error.hpp"
 #include "data/inspect/kinds.hpp"
 #include "data/inspect/text_parts.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/sources/source.hpp"
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "data/files.hpp"
 #include "data/inspect/kinds.hpp"
-#include "data/shards/manifest.hpp"
+#include "data/io/files.hpp"
+#include "data/preparation/manifest.hpp"
 #include "data/shards/part_file.hpp"
 
 namespace lora_dist {

@@ -4,9 +4,9 @@
 #include "data/checkpoints/manifest.hpp"
 #include "data/checkpoints/store.hpp"
 #include "data/exports/adapter_config.hpp"
-#include "data/files.hpp"
 #include "data/inspect/kinds.hpp"
-#include "data/json.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
 
 namespace lora_dist {
 namespace {

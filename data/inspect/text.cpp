@@ -6,8 +6,8 @@
 #include "core/units.hpp"
 #include "data/inspect/inspect.hpp"
 #include "data/inspect/text_parts.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "core/units.hpp"
 #include "data/inspect/text_parts.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 
 namespace lora_dist {
 namespace {

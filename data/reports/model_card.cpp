@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "core/units.hpp"
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 #include "data/reports/reports.hpp"
 
 namespace lora_dist {

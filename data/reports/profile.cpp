@@ -6,7 +6,7 @@
 
 #include "core/log.hpp"
 #include "core/trace.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/reports/reports.hpp"
 
 namespace lora_dist {

@@ -9,7 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/reports/event_records.hpp"
 #include "data/reports/report_file.hpp"
 #include "data/reports/reports.hpp"

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 #include "data/reports/report_file.hpp"
 #include "data/reports/reports.hpp"
 

@@ -1,7 +1,7 @@
 #include "data/shards/h5.hpp"
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/tasks/task_kind.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/shards/part_layout.hpp"
 #include "data/shards/stored_types.hpp"

@@ -4,7 +4,7 @@
 #include <functional>
 #include <numeric>
 
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/shards/stored_types.hpp"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.hpp"
+#include "data/samples/dataset.hpp"
 
 namespace lora_dist {
 

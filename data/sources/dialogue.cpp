@@ -14,7 +14,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/line_reader.hpp"
 #include "data/sources/marked_chat.hpp"
 #include "data/sources/separators.hpp"

@@ -2,7 +2,7 @@
 // samples.
 #include <utility>
 
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/sources/line_reader.hpp"
 #include "data/sources/source_format.hpp"
 

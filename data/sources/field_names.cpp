@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/line_reader.hpp"
 
 namespace lora_dist {

@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 #include "data/io/hdf5_signature.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/field_names.hpp"
 #include "data/sources/file_kind.hpp"
 #include "data/sources/file_names.hpp"

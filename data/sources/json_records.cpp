@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/byte_window.hpp"
 #include "data/sources/json_cut.hpp"
 #include "data/sources/json_text.hpp"

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 #include "data/sources/line_reader.hpp"
 
 namespace lora_dist {

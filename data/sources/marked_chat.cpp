@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/line_reader.hpp"
 #include "data/sources/roles.hpp"
 #include "data/sources/separators.hpp"

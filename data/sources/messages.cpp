@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/openings.hpp"
 #include "data/sources/roles.hpp"
 #include "data/sources/source_format.hpp"

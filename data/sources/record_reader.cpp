@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 #include "data/sources/byte_window.hpp"
 #include "data/sources/field_names.hpp"
 #include "data/sources/file_names.hpp"

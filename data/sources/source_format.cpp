@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/field_names.hpp"
 #include "data/sources/line_reader.hpp"
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/sources/file_names.hpp"
 #include "data/sources/line_reader.hpp"
 #include "data/sources/record_reader.hpp"

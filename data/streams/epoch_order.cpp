@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "data/permutation.hpp"
+#include "data/streams/permutation.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/samples/sample.hpp"
-#include "data/packing.hpp"
+#include "data/streams/packing.hpp"
 
 namespace lora_dist {
 

@@ -8,7 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/templates/chat_template.hpp"
 
 namespace lora_dist {

@@ -11,7 +11,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/sha256.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/templates/answer_spans.hpp"
 #include "data/templates/layout.hpp"
 #include "data/templates/typed_marks.hpp"

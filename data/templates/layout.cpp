@@ -5,7 +5,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/sha256.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/templates/typed_marks.hpp"
 #include "data/tokenizers/unicode.hpp"
 

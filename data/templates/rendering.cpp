@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/templates/layout.hpp"
 
 namespace lora_dist {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/log.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/templates/layout.hpp"
 #include "data/tokenizers/unicode.hpp"
 

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <numeric>
 
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/tokenizers/byte_level.hpp"
 #include "data/tokenizers/pattern.hpp"
 #include "data/tokenizers/unicode.hpp"

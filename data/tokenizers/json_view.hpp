@@ -10,7 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/registry.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/tokenizers/byte_level.hpp"
 
 namespace lora_dist {

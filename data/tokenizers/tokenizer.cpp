@@ -11,7 +11,7 @@
 #include <numeric>
 
 #include "core/sha256.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/tokenizers/added_tokens.hpp"
 #include "data/tokenizers/bpe.hpp"
 #include "data/tokenizers/decoders.hpp"

@@ -3,8 +3,8 @@
 #include <charconv>
 #include <filesystem>
 
-#include "data/files.hpp"
-#include "data/json.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
 
 namespace lora_dist {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

@@ -3,8 +3,8 @@
 #include <filesystem>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
 #include "data/weights/base_folder.hpp"
 
 namespace lora_dist {

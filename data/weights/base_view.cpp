@@ -6,8 +6,8 @@
 
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "data/files.hpp"
-#include "data/host_copies.hpp"
+#include "data/io/files.hpp"
+#include "data/io/host_copies.hpp"
 
 namespace lora_dist {
 namespace {

@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

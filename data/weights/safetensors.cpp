@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/weights/safetensors_header.hpp"
 
 namespace lora_dist {

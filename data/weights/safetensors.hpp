@@ -10,7 +10,7 @@
 
 #include "core/training_state.hpp"
 #include "core/weight_source.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 
 namespace lora_dist {
 

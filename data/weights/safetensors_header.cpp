@@ -5,8 +5,8 @@
 #include <numeric>
 
 #include "core/error.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 #include "data/weights/dtypes.hpp"
 
 namespace lora_dist {

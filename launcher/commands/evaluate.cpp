@@ -6,7 +6,7 @@
 
 #include "core/held_out.hpp"
 #include "core/tasks/task_kind.hpp"
-#include "data/dataset.hpp"
+#include "data/samples/dataset.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/option_values.hpp"

@@ -5,7 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 #include "launcher/commands/command.hpp"
 
 namespace lora_dist {

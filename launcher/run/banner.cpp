@@ -9,8 +9,8 @@
 #include <sys/ioctl.h>
 
 #include "core/units.hpp"
-#include "data/printable.hpp"
-#include "data/sample_view.hpp"
+#include "data/io/printable.hpp"
+#include "data/samples/sample_view.hpp"
 
 namespace lora_dist {
 namespace {

@@ -8,7 +8,7 @@
 #include "core/models/model.hpp"
 #include "core/planning/plan.hpp"
 #include "core/world.hpp"
-#include "data/dataset.hpp"
+#include "data/samples/dataset.hpp"
 #include "data/sources/source.hpp"
 
 namespace lora_dist {

@@ -6,9 +6,9 @@
 #include <optional>
 
 #include "core/error.hpp"
-#include "data/dataset.hpp"
 #include "data/exports/adapter_files.hpp"
-#include "data/sample_view.hpp"
+#include "data/samples/dataset.hpp"
+#include "data/samples/sample_view.hpp"
 #include "data/sources/source.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/run/banner.hpp"

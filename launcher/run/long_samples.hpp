@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/models/decoder/decoder_spec.hpp"
-#include "data/dataset.hpp"
+#include "data/samples/dataset.hpp"
 
 namespace lora_dist {
 

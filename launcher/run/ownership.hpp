@@ -15,7 +15,7 @@
 #include "core/run_observer.hpp"
 #include "data/checkpoints/store.hpp"
 #include "data/exports/adapter_files.hpp"
-#include "data/lease.hpp"
+#include "data/io/lease.hpp"
 #include "launcher/environments/environment.hpp"
 
 namespace lora_dist {

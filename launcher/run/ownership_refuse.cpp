@@ -4,7 +4,7 @@
 
 #include "core/error.hpp"
 #include "data/exports/adapter_config.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "launcher/run/mathematics.hpp"
 #include "launcher/run/ownership.hpp"
 #include "launcher/run/run_files.hpp"

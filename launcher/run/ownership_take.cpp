@@ -6,8 +6,8 @@
 #include "core/log.hpp"
 #include "data/checkpoints/writer.hpp"
 #include "data/exports/adapter_config.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
 #include "launcher/run/ownership.hpp"
 #include "launcher/run/run_files.hpp"
 

@@ -9,7 +9,7 @@
 #include "core/communicator.hpp"
 #include "core/config.hpp"
 #include "core/held_out.hpp"
-#include "data/dataset.hpp"
+#include "data/samples/dataset.hpp"
 #include "data/sources/source.hpp"
 
 namespace lora_dist {

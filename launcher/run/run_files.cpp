@@ -7,9 +7,9 @@
 #include "core/log.hpp"
 #include "data/checkpoints/store.hpp"
 #include "data/exports/tokenizer_files.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
-#include "data/lease.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
+#include "data/io/lease.hpp"
 #include "data/reports/reports.hpp"
 
 namespace lora_dist {

@@ -9,8 +9,8 @@
 #include "core/config.hpp"
 #include "core/trainer.hpp"
 #include "data/checkpoints/store.hpp"
-#include "data/dataset.hpp"
 #include "data/reports/reports.hpp"
+#include "data/samples/dataset.hpp"
 #include "launcher/run/prompt_layout.hpp"
 
 namespace lora_dist {

@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "data/unfinished.hpp"
+#include "data/io/unfinished.hpp"
 
 namespace lora_dist {
 

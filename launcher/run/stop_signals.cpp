@@ -11,7 +11,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/unfinished.hpp"
+#include "data/io/unfinished.hpp"
 
 namespace lora_dist {
 namespace {

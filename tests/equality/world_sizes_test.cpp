@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/temp_folder.hpp"
 

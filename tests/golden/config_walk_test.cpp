@@ -10,7 +10,7 @@
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
 #include "data/exports/adapter_config.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 
 namespace lora_dist {
 namespace {

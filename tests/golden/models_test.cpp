@@ -9,7 +9,7 @@
 #include "core/generation.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/trainer.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/weights/safetensors.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/reducers/reducer.hpp"

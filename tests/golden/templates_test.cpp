@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/templates/template.hpp"
 #include "tests/support/chat_tokenizer.hpp"
 

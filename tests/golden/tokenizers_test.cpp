@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/tokenizers/tokenizer.hpp"
 
 namespace lora_dist {

@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/tokenizers/tokenizer.hpp"
 #include "data/weights/safetensors.hpp"

@@ -6,8 +6,8 @@
 
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "data/dataset.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
+#include "data/samples/dataset.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 #include "tests/support/ranks.hpp"
 #include "tests/support/temp_folder.hpp"

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/models/decoder/decoder_outline.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/weights/base_folder.hpp"
 #include "dist/sharding/sharded_weights.hpp"
 #include "launcher/environments/environment.hpp"

@@ -14,7 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/temp_folder.hpp"
 

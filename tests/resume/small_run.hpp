@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/temp_folder.hpp"
 

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 #include "data/weights/safetensors.hpp"
 #include "tests/support/error_text.hpp"
 #include "tests/support/temp_folder.hpp"

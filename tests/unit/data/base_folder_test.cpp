@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 #include "tests/support/error_text.hpp"
 #include "tests/support/temp_folder.hpp"
 

@@ -9,8 +9,8 @@
 #include "core/samples/tokens.hpp"
 #include "core/tasks/task_kind.hpp"
 #include "core/tasks/text_batch.hpp"
-#include "data/dataset.hpp"
-#include "data/permutation.hpp"
+#include "data/samples/dataset.hpp"
+#include "data/streams/permutation.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "data/checkpoints/store.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
 #include "tests/support/error_text.hpp"
 #include "tests/support/temp_folder.hpp"
 

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/sources/source.hpp"
 #include "data/sources/source_format.hpp"
 #include "tests/support/temp_folder.hpp"

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/dataset.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
+#include "data/samples/dataset.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 #include "tests/support/one_rank_world.hpp"
 #include "tests/support/temp_folder.hpp"

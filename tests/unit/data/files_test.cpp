@@ -1,4 +1,4 @@
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-#include "data/host_copies.hpp"
+#include "data/io/host_copies.hpp"
 
 #include <filesystem>
 
@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/dataset.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
+#include "data/samples/dataset.hpp"
 #include "data/weights/base_view.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 #include "tests/support/ranks.hpp"

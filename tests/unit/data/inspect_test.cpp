@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "data/checkpoints/store.hpp"
-#include "data/shards/manifest.hpp"
+#include "data/preparation/manifest.hpp"
 #include "data/weights/safetensors.hpp"
 #include "tests/support/error_text.hpp"
 #include "tests/support/temp_folder.hpp"

@@ -1,4 +1,4 @@
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 
 #include <cmath>
 

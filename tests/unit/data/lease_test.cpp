@@ -1,4 +1,4 @@
-#include "data/lease.hpp"
+#include "data/io/lease.hpp"
 
 #include <unistd.h>
 
@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "tests/support/error_text.hpp"
 #include "tests/support/temp_folder.hpp"
 

@@ -1,11 +1,11 @@
-#include "data/packing.hpp"
+#include "data/streams/packing.hpp"
 
 #include <numeric>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "data/permutation.hpp"
+#include "data/streams/permutation.hpp"
 
 namespace lora_dist {
 namespace {

@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "data/exports/tokenizer_files.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/reports/event_records.hpp"
 #include "data/reports/git_id.hpp"
 #include "tests/support/temp_folder.hpp"

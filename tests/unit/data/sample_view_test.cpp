@@ -1,9 +1,9 @@
-#include "data/sample_view.hpp"
+#include "data/samples/sample_view.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 
 namespace lora_dist {

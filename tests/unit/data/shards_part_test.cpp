@@ -6,9 +6,9 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "data/io/hdf5_signature.hpp"
-#include "data/shards/manifest.hpp"
+#include "data/preparation/manifest.hpp"
 #include "tests/support/temp_folder.hpp"
 #include "tests/support/text_parts.hpp"
 

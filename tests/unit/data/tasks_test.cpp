@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/dataset.hpp"
+#include "data/samples/dataset.hpp"
 #include "tests/support/one_rank_world.hpp"
 #include "tests/support/temp_folder.hpp"
 #include "tests/support/text_parts.hpp"

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 #include "data/tokenizers/readable.hpp"
 
 namespace lora_dist {

@@ -106,14 +106,14 @@ TEST(IncludeArrows, PointDownEverywhereInTheTree) {
 
 TEST(IncludeArrows, NamesFileLineAndRuleOfAnIncludeThatPointsUp) {
   EXPECT_THAT(
-      violations("core/trainer.cpp", "#include \"core/log.hpp\"\n#include \"data/files.hpp\"\n"),
+      violations("core/trainer.cpp", "#include \"core/log.hpp\"\n#include \"data/io/files.hpp\"\n"),
       ElementsAre(
-          "core/trainer.cpp:2: includes data/files.hpp, which belongs to [data/, launcher/]"));
+          "core/trainer.cpp:2: includes data/io/files.hpp, which belongs to [data/, launcher/]"));
 }
 
 TEST(IncludeArrows, RefuseSidewaysIncludesBothWays) {
   EXPECT_EQ(violations("data/plan.cpp", "#include \"dist/backends/backend.hpp\"").size(), 1u);
-  EXPECT_EQ(violations("dist/ring.cpp", "#include \"data/files.hpp\"").size(), 1u);
+  EXPECT_EQ(violations("dist/ring.cpp", "#include \"data/io/files.hpp\"").size(), 1u);
   EXPECT_EQ(violations("dist/ring.cpp", "  #include \"launcher/wiring.hpp\"").size(), 1u);
 }
 

@@ -1,4 +1,4 @@
-#include "data/unfinished.hpp"
+#include "data/io/unfinished.hpp"
 
 #include <filesystem>
 #include <mutex>

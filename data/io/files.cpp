@@ -1,4 +1,4 @@
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#include "data/unfinished.hpp"
+#include "data/io/unfinished.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,4 +1,4 @@
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 
 #include <utf8proc.h>
 

@@ -1,4 +1,4 @@
-#include "data/host_copies.hpp"
+#include "data/io/host_copies.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -8,7 +8,7 @@
 #include <set>
 
 #include "core/all_ranks.hpp"
-#include "data/files.hpp"
+#include "data/io/files.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,4 +1,4 @@
-#include "data/prefetcher.hpp"
+#include "data/streams/prefetcher.hpp"
 
 #include <algorithm>
 #include <utility>

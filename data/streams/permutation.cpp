@@ -1,4 +1,4 @@
-#include "data/permutation.hpp"
+#include "data/streams/permutation.hpp"
 
 #include <numeric>
 #include <utility>

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/samples/sample.hpp"
-#include "data/record_notes.hpp"
+#include "data/preparation/record_notes.hpp"
 
 namespace lora_dist {
 

@@ -9,10 +9,10 @@
 #include <optional>
 #include <string>
 
-#include "data/dataset.hpp"
 #include "data/encoders/sample_encoder.hpp"
-#include "data/record_notes.hpp"
-#include "data/shards/manifest.hpp"
+#include "data/preparation/manifest.hpp"
+#include "data/preparation/record_notes.hpp"
+#include "data/samples/dataset.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/sources/source.hpp"
 

@@ -1,10 +1,10 @@
-#include "data/json.hpp"
+#include "data/io/json.hpp"
 
 #include <set>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
-#include "data/printable.hpp"
+#include "data/io/files.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,9 +1,9 @@
-#include "data/sample_view.hpp"
+#include "data/samples/sample_view.hpp"
 
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "data/printable.hpp"
+#include "data/io/printable.hpp"
 
 namespace lora_dist {
 namespace {

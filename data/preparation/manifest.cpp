@@ -1,11 +1,11 @@
-#include "data/shards/manifest.hpp"
+#include "data/preparation/manifest.hpp"
 
 #include <filesystem>
 
 #include "core/error.hpp"
-#include "data/files.hpp"
-#include "data/json.hpp"
-#include "data/printable.hpp"
+#include "data/io/files.hpp"
+#include "data/io/json.hpp"
+#include "data/io/printable.hpp"
 #include "data/shards/part_file.hpp"
 
 namespace lora_dist {

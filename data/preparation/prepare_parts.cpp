@@ -3,7 +3,7 @@
 //
 // Every collective lies in on_all_ranks, so an error on any rank ends the preparation on all of
 // them with one text.
-#include "data/prepare_parts.hpp"
+#include "data/preparation/prepare_parts.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -15,8 +15,8 @@
 #include "core/log.hpp"
 #include "core/sha256.hpp"
 #include "data/encoders/sample_encoder.hpp"
-#include "data/files.hpp"
-#include "data/part_builder.hpp"
+#include "data/io/files.hpp"
+#include "data/preparation/part_builder.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,4 +1,4 @@
-#include "data/lease.hpp"
+#include "data/io/lease.hpp"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -23,8 +23,8 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
-#include "data/files.hpp"
-#include "data/unfinished.hpp"
+#include "data/io/files.hpp"
+#include "data/io/unfinished.hpp"
 
 namespace lora_dist {
 namespace {

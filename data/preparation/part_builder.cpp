@@ -1,4 +1,4 @@
-#include "data/part_builder.hpp"
+#include "data/preparation/part_builder.hpp"
 
 #include <algorithm>
 #include <filesystem>

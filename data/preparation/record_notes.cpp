@@ -1,4 +1,4 @@
-#include "data/record_notes.hpp"
+#include "data/preparation/record_notes.hpp"
 
 #include <algorithm>
 

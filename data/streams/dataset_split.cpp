@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "core/error.hpp"
-#include "data/dataset.hpp"
-#include "data/permutation.hpp"
+#include "data/samples/dataset.hpp"
+#include "data/streams/permutation.hpp"
 
 namespace lora_dist {
 

@@ -1,4 +1,4 @@
-#include "data/packing.hpp"
+#include "data/streams/packing.hpp"
 
 #include <algorithm>
 #include <map>

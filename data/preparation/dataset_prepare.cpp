@@ -7,11 +7,11 @@
 
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
-#include "data/dataset.hpp"
+#include "data/samples/dataset.hpp"
 #include "data/encoders/sample_encoder.hpp"
-#include "data/files.hpp"
-#include "data/host_copies.hpp"
-#include "data/prepare_parts.hpp"
+#include "data/io/files.hpp"
+#include "data/io/host_copies.hpp"
+#include "data/preparation/prepare_parts.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {

@@ -7,9 +7,9 @@
 
 #include "core/error.hpp"
 #include "core/trace.hpp"
-#include "data/dataset.hpp"
-#include "data/prefetcher.hpp"
+#include "data/samples/dataset.hpp"
 #include "data/streams/epoch_order.hpp"
+#include "data/streams/prefetcher.hpp"
 
 namespace lora_dist {
 namespace {
