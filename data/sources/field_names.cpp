@@ -107,6 +107,7 @@ void mend_field_names(RawRecord& record) {
     nlohmann::json value = std::move(record.fields[written]);
     record.fields.erase(written);
     record.fields[name] = std::move(value);
+    record.written_as[name] = written;
     record.notes.push_back(fmt::format("'{}' is read as '{}'", printable(written), name));
   }
 }

@@ -58,8 +58,11 @@ bool looks_structured(const std::string& path) {
   return first == '{' || first == '[';
 }
 
-nlohmann::ordered_json RawRecord::in_order() const {
-  return text.empty() ? nlohmann::ordered_json(fields) : parse_json<nlohmann::ordered_json>(text);
+nlohmann::ordered_json RawRecord::in_order(const std::string& field) const {
+  if (text.empty()) return fields.at(field);
+  const auto other = written_as.find(field);
+  return parse_json<nlohmann::ordered_json>(text).at(other == written_as.end() ? field
+                                                                               : other->second);
 }
 
 std::unique_ptr<RecordReader> open_records(const std::string& path) {

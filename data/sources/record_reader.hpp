@@ -5,6 +5,7 @@
 // .tsv) go by name. What the fields mean is the business of the formats beside this file.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,9 +23,10 @@ struct RawRecord {
   std::string where;               // "data/train.jsonl:17"
   std::vector<std::string> notes;  // as Record::notes
   std::string text;                // the JSON it was read from; empty for a row of a table
+  std::map<std::string, std::string> written_as;  // [name in fields] where the file spells it so
 
-  /// The fields with their keys in the order of the file, for what is printed again.
-  nlohmann::ordered_json in_order() const;
+  /// A field with its keys in the order of the file, for what is printed again.
+  nlohmann::ordered_json in_order(const std::string& field) const;
 };
 
 class RecordReader {

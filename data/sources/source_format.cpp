@@ -163,7 +163,7 @@ void take_lists(const RawRecord& raw, Record& record) {
        {std::pair("tools", &record.tools), std::pair("documents", &record.documents)}) {
     const nlohmann::json* field = find_field(raw.fields, {key});
     if (field == nullptr || !is_filled(*field)) continue;
-    if (!record.messages.empty()) *list = list_of(raw.in_order()[key]);
+    if (!record.messages.empty()) *list = list_of(raw.in_order(key));
     if (list->is_null()) record.notes.push_back(fmt::format("'{}' {}", key, kNotInPrompt));
     if (list->empty()) *list = nullptr;
   }

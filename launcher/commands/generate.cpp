@@ -8,7 +8,7 @@
 #include "core/generation.hpp"
 #include "core/log.hpp"
 #include "data/io/files.hpp"
-#include "data/io/printable.hpp"
+#include "data/sources/conversation.hpp"
 #include "data/tokenizers/text_stream.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/option_values.hpp"
@@ -19,34 +19,14 @@ namespace lora_dist {
 namespace {
 
 std::vector<Message> messages_of(const std::string& path) {
-  nlohmann::json parsed;
-  try {
-    parsed = nlohmann::json::parse(read_file(path, 64 << 20));
-    if (parsed.is_object()) parsed = parsed.at("messages");
-    std::vector<Message> messages;
-    for (const auto& entry : parsed) messages.push_back({entry.at("role"), entry.at("content")});
-    if (messages.empty())
-      throw DataError({.where = path,
-                       .found = "no messages",
-                       .expected = R"([{"role": "user", "content": "..."}])",
-                       .fix = {}});
-    for (size_t i = 0; i < messages.size(); ++i) {
-      const std::string& role = messages[i].role;
-      const bool is_last = i + 1 == messages.size();
-      if (role == "user" || (!is_last && (role == "system" || role == "assistant"))) continue;
-      throw DataError(
-          {.where = path,
-           .found = fmt::format("messages[{}] has role '{}'", i, printable(role, 64)),
-           .expected = is_last ? "user, whom the answer is for" : "system, user or assistant",
-           .fix = {}});
-    }
-    return messages;
-  } catch (const nlohmann::json::exception& failure) {
+  std::vector<Message> messages = read_conversation(read_file(path, 64 << 20), path);
+  if (messages.back().role != "user")
     throw DataError({.where = path,
-                     .found = fmt::format("no conversation ({})", printable(failure.what(), 200)),
-                     .expected = R"([{"role": "user", "content": "..."}])",
-                     .fix = "write a JSON list of messages"});
-  }
+                     .found = fmt::format("messages[{}] has role '{}'", messages.size() - 1,
+                                          messages.back().role),
+                     .expected = "user, whom the answer is for",
+                     .fix = {}});
+  return messages;
 }
 
 void require_possible(const GenerationOptions& options) {

@@ -16,6 +16,7 @@
 #include "data/io/json.hpp"
 #include "data/preparation/record_notes.hpp"
 #include "data/shards/part_file.hpp"
+#include "data/sources/conversation.hpp"
 #include "data/sources/source.hpp"
 #include "data/templates/template.hpp"
 #include "data/tokenizers/readable.hpp"
@@ -41,32 +42,6 @@ std::vector<Line> read_lines(const std::string& path) {
   if (lines.empty())
     throw DataError({.where = path, .found = "no text in it", .expected = {}, .fix = {}});
   return lines;
-}
-
-/// [{"role": ..., "content": ...}, ...], or an object that has such a list as `messages`.
-std::vector<Message> parse_messages(const Line& line) {
-  const auto fail = [&](const std::string& found) {
-    throw DataError({.where = line.where,
-                     .found = found,
-                     .expected = R"([{"role": "user", "content": "..."}, ...])",
-                     .fix = {}});
-  };
-  nlohmann::json value;
-  try {
-    value = parse_json<nlohmann::json>(line.text);
-  } catch (const JsonFault& fault) {
-    fail(fmt::format("byte {}: {}", fault.byte, fault.found));
-  }
-  if (value.is_object() && value.contains("messages")) value = nlohmann::json(value["messages"]);
-  if (!value.is_array() || value.empty()) fail("no list of messages");
-  std::vector<Message> messages;
-  for (const auto& turn : value) {
-    const bool complete = turn.is_object() && turn.contains("role") && turn["role"].is_string() &&
-                          turn.contains("content") && turn["content"].is_string();
-    if (!complete) fail(fmt::format("messages[{}] lacks a role or a content", messages.size()));
-    messages.push_back({.role = turn["role"], .content = turn["content"]});
-  }
-  return messages;
 }
 
 class TokenizeCommand : public Command {
@@ -132,7 +107,7 @@ class TokenizeCommand : public Command {
   }
 
   Tokens encode_conversation(const Line& line, const PromptTemplate& prompt_template) const {
-    const std::vector<Message> messages = parse_messages(line);
+    const std::vector<Message> messages = read_conversation(line.text, line.where);
     try {
       if (messages.back().role == "assistant")
         return prompt_template.encode_training(messages, *tokenizer_, train_on_prompt_);
