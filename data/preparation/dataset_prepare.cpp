@@ -1,5 +1,7 @@
 // A data set on every rank: the ranks that see the sources make its parts, those that share no
 // folder with rank 0 get copies.
+#include "data/preparation/dataset_prepare.hpp"
+
 #include <algorithm>
 #include <filesystem>
 

@@ -10,9 +10,9 @@
 #include <string>
 
 #include "data/encoders/sample_encoder.hpp"
+#include "data/preparation/dataset_prepare.hpp"
 #include "data/preparation/manifest.hpp"
 #include "data/preparation/record_notes.hpp"
-#include "data/samples/dataset.hpp"
 #include "data/shards/part_file.hpp"
 #include "data/sources/source.hpp"
 

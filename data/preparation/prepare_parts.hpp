@@ -1,7 +1,7 @@
 // The parts of a data set, made or found by ranks that see the same files.
 #pragma once
 
-#include "data/samples/dataset.hpp"
+#include "data/preparation/dataset_prepare.hpp"
 #include "data/shards/parts_dataset.hpp"
 
 namespace lora_dist {

@@ -174,6 +174,7 @@ std::vector<Message> read_conversation(const std::string& text, const std::strin
     raw.fields = nlohmann::json{{"messages", std::move(raw.fields)}};
     raw.text = R"({"messages": )" + text + "}";
   }
+  if (!raw.fields.is_object()) fail("no list of messages");
   const char* field = has_field(raw.fields, {"messages"}) ? "messages" : "conversations";
   const nlohmann::json* turns = find_field(raw.fields, {field});
   if (turns == nullptr || !turns->is_array() || turns->empty()) fail("no list of messages");

@@ -1,4 +1,6 @@
 // The training order over a data set, and its batches.
+#include "data/streams/batch_stream.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <mutex>
@@ -7,7 +9,6 @@
 
 #include "core/error.hpp"
 #include "core/trace.hpp"
-#include "data/samples/dataset.hpp"
 #include "data/streams/epoch_order.hpp"
 #include "data/streams/prefetcher.hpp"
 

@@ -1,8 +1,9 @@
+#include "data/streams/dataset_split.hpp"
+
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.hpp"
-#include "data/samples/dataset.hpp"
 #include "data/streams/permutation.hpp"
 
 namespace lora_dist {

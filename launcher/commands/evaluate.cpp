@@ -6,7 +6,8 @@
 
 #include "core/held_out.hpp"
 #include "core/tasks/task_kind.hpp"
-#include "data/samples/dataset.hpp"
+#include "data/preparation/dataset_prepare.hpp"
+#include "data/streams/batch_stream.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/option_values.hpp"

@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 #include "data/exports/adapter_files.hpp"
-#include "data/samples/dataset.hpp"
+#include "data/preparation/dataset_prepare.hpp"
 #include "data/samples/sample_view.hpp"
 #include "data/sources/source.hpp"
 #include "dist/backends/backend.hpp"

@@ -5,6 +5,9 @@
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "core/planning/plan.hpp"
+#include "data/preparation/dataset_prepare.hpp"
+#include "data/streams/batch_stream.hpp"
+#include "data/streams/dataset_split.hpp"
 
 namespace lora_dist {
 namespace {

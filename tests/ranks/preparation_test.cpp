@@ -7,7 +7,7 @@
 #include "core/all_ranks.hpp"
 #include "core/error.hpp"
 #include "data/io/files.hpp"
-#include "data/samples/dataset.hpp"
+#include "data/preparation/dataset_prepare.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 #include "tests/support/ranks.hpp"
 #include "tests/support/temp_folder.hpp"

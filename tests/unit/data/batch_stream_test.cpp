@@ -1,3 +1,5 @@
+#include "data/streams/batch_stream.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <numeric>
@@ -9,7 +11,6 @@
 #include "core/samples/tokens.hpp"
 #include "core/tasks/task_kind.hpp"
 #include "core/tasks/text_batch.hpp"
-#include "data/samples/dataset.hpp"
 #include "data/streams/permutation.hpp"
 
 namespace lora_dist {

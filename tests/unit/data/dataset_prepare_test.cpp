@@ -1,3 +1,5 @@
+#include "data/preparation/dataset_prepare.hpp"
+
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -5,7 +7,8 @@
 
 #include "core/error.hpp"
 #include "data/io/files.hpp"
-#include "data/samples/dataset.hpp"
+#include "data/streams/batch_stream.hpp"
+#include "data/streams/dataset_split.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 #include "tests/support/one_rank_world.hpp"
 #include "tests/support/temp_folder.hpp"

@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 #include "data/io/files.hpp"
-#include "data/samples/dataset.hpp"
+#include "data/preparation/dataset_prepare.hpp"
 #include "data/weights/base_view.hpp"
 #include "tests/support/byte_tokenizer.hpp"
 #include "tests/support/ranks.hpp"

@@ -9,7 +9,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
-#include "data/samples/dataset.hpp"
+#include "data/preparation/dataset_prepare.hpp"
+#include "data/streams/batch_stream.hpp"
 #include "tests/support/one_rank_world.hpp"
 #include "tests/support/temp_folder.hpp"
 #include "tests/support/text_parts.hpp"
