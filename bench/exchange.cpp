@@ -14,7 +14,7 @@
 
 #include <ATen/Parallel.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/backends/mpi_session.hpp"
 #include "dist/reducers/reducer.hpp"

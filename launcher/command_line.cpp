@@ -5,7 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/help/command_facts.hpp"

@@ -9,10 +9,10 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
-#include "data/io/files.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/inspect/inspect.hpp"
+#include "data/io/files.hpp"
 #include "data/sources/file_names.hpp"
 #include "dist/backends/rendezvous.hpp"
 

@@ -9,8 +9,8 @@
 
 #include <c10/util/Exception.h>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/run/stop_signals.hpp"
 

@@ -1,10 +1,10 @@
 // The program: find out which rank this is, run the command, leave with its exit code.
 #include <c10/util/Logging.h>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "core/ops/ops.hpp"
-#include "core/world.hpp"
+#include "core/ranks/world.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/library_path.hpp"

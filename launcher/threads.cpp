@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/environment.hpp"
 
 namespace lora_dist {

@@ -10,7 +10,7 @@
 
 #include <string>
 
-#include "core/world.hpp"
+#include "core/ranks/world.hpp"
 
 namespace lora_dist {
 

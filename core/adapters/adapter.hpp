@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/config.hpp"
-#include "core/models/linear.hpp"
-#include "core/registry.hpp"
-#include "core/trainable_params.hpp"
+#include "core/base/registry.hpp"
+#include "core/config/config.hpp"
+#include "core/models/layers/linear.hpp"
+#include "core/training/trainable_params.hpp"
 
 namespace lora_dist {
 

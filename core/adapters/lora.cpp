@@ -8,9 +8,9 @@
 #include <cmath>
 
 #include "core/adapters/adapter.hpp"
-#include "core/error.hpp"
-#include "core/philox.hpp"
-#include "core/trace.hpp"
+#include "core/base/error.hpp"
+#include "core/base/philox.hpp"
+#include "core/base/trace.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "core/adapters/adapter.hpp"
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,8 +1,8 @@
 // What keys and words of other tools are here, for people who ask for one by its name.
 #include <algorithm>
 
-#include "core/config.hpp"
 #include "core/config/aliases.hpp"
+#include "core/config/config.hpp"
 #include "core/config/values.hpp"
 
 namespace lora_dist {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/error.hpp"
 #include "core/config/values.hpp"
-#include "core/error.hpp"
 
 namespace lora_dist::config {
 namespace {

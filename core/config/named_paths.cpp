@@ -1,8 +1,8 @@
 // Several data sets under one key: a list of paths, or a map from names to paths.
 #include <algorithm>
 
+#include "core/base/error.hpp"
 #include "core/config/values.hpp"
-#include "core/error.hpp"
 
 namespace lora_dist::config {
 namespace {

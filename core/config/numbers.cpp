@@ -3,8 +3,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/base/error.hpp"
 #include "core/config/values.hpp"
-#include "core/error.hpp"
 
 namespace lora_dist::config {
 namespace {

@@ -7,11 +7,11 @@
 #include <map>
 #include <set>
 
+#include "core/base/error.hpp"
 #include "core/config/aliases.hpp"
 #include "core/config/look_alikes.hpp"
 #include "core/config/relations.hpp"
 #include "core/config/values.hpp"
-#include "core/error.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,7 +1,7 @@
 // The config as text for people: resolved YAML, the key table of --help, the tables of the manual.
 #include <algorithm>
 
-#include "core/columns.hpp"
+#include "core/base/columns.hpp"
 #include "core/config/aliases.hpp"
 #include "core/config/values.hpp"
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <filesystem>
 
+#include "core/base/error.hpp"
 #include "core/config/values.hpp"
-#include "core/error.hpp"
 
 namespace lora_dist {
 namespace {

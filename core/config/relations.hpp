@@ -1,7 +1,7 @@
 // What holds between keys: checks that need two of them, and defaults that follow from others.
 #pragma once
 
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 
 namespace lora_dist::config {
 

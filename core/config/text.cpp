@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "core/config.hpp"
+#include "core/base/error.hpp"
+#include "core/config/config.hpp"
 #include "core/config/look_alikes.hpp"
 #include "core/config/yaml.hpp"
-#include "core/error.hpp"
 
 namespace lora_dist {
 namespace {

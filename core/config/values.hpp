@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 #include "core/config/yaml.hpp"
 
 namespace lora_dist::config {

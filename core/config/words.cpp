@@ -1,10 +1,10 @@
 // Texts, words out of a list, and layer patterns.
 #include <algorithm>
 
+#include "core/base/error.hpp"
 #include "core/config/aliases.hpp"
 #include "core/config/look_alikes.hpp"
 #include "core/config/values.hpp"
-#include "core/error.hpp"
 
 namespace lora_dist::config {
 namespace {

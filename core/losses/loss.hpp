@@ -6,7 +6,7 @@
 #include <functional>
 #include <memory>
 
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
 
 namespace lora_dist {
 

@@ -5,9 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "core/base/registry.hpp"
 #include "core/models/config_fields.hpp"
 #include "core/models/model.hpp"
-#include "core/registry.hpp"
 
 namespace lora_dist {
 

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/weight_source.hpp"
+#include "core/sockets/weight_source.hpp"
 
 namespace lora_dist {
 

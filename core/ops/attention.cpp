@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/base/trace.hpp"
 #include "core/ops/bf16_attention.hpp"
 #include "core/ops/blocked_attention.hpp"
 #include "core/ops/composed.hpp"
 #include "core/ops/flash_attention.hpp"
 #include "core/ops/ops.hpp"
-#include "core/trace.hpp"
 
 namespace lora_dist::ops {
 

@@ -1,6 +1,6 @@
 #include "core/ops/blocked_attention.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/ops/attention_blocks.hpp"
 #include "core/ops/contiguous_rows.hpp"
 #include "core/ops/kernels/kernels.hpp"

@@ -1,6 +1,6 @@
 #include "core/ops/composed.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist::ops::composed {
 namespace {

@@ -1,7 +1,7 @@
 #include "core/ops/dropout.hpp"
 
+#include "core/base/trace.hpp"
 #include "core/ops/ops.hpp"
-#include "core/trace.hpp"
 
 namespace lora_dist::ops {
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
 #include "core/ops/composed.hpp"
 #include "core/ops/cuda/rows.hpp"
-#include "core/trace.hpp"
 
 namespace lora_dist::ops {
 namespace {

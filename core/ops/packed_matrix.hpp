@@ -1,7 +1,7 @@
 // Tensors as the operands of bf16 products (core/ops/kernels/bf16_products.hpp).
 #pragma once
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/ops/kernels/bf16_products.hpp"
 #include "core/ops/ops.hpp"
 

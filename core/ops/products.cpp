@@ -7,12 +7,12 @@
 
 #include <cstdlib>
 
+#include "core/base/trace.hpp"
 #include "core/ops/bf16_products.hpp"
 #include "core/ops/kernels/bf16_products.hpp"
 #include "core/ops/low_rank_products.hpp"
 #include "core/ops/ops.hpp"
 #include "core/ops/pieces.hpp"
-#include "core/trace.hpp"
 
 namespace lora_dist::ops {
 namespace {

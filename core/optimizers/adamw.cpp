@@ -3,9 +3,9 @@
 // Source  Loshchilov and Hutter 2019, algorithm 2; the same arithmetic as
 // torch.optim.AdamW(fused=True).
 
+#include "core/base/trace.hpp"
 #include "core/optimizers/optimizer.hpp"
 #include "core/optimizers/optimizer_state.hpp"
-#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {

@@ -14,10 +14,10 @@
 #include <array>
 #include <cmath>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
 #include "core/ops/kernels/kernels.hpp"
 #include "core/optimizers/optimizer_state.hpp"
-#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {

@@ -4,9 +4,9 @@
 #include <functional>
 #include <memory>
 
-#include "core/config.hpp"
-#include "core/registry.hpp"
-#include "core/training_state.hpp"
+#include "core/base/registry.hpp"
+#include "core/config/config.hpp"
+#include "core/training/training_state.hpp"
 
 namespace lora_dist {
 

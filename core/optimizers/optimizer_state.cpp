@@ -1,6 +1,6 @@
 #include "core/optimizers/optimizer_state.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/training_state.hpp"
+#include "core/training/training_state.hpp"
 
 namespace lora_dist {
 

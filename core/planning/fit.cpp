@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/units.hpp"
+#include "core/base/units.hpp"
 
 namespace lora_dist {
 namespace {

@@ -16,8 +16,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/config.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/config/config.hpp"
 #include "core/planning/plan.hpp"
 
 namespace lora_dist {

@@ -5,7 +5,7 @@
 
 #include "core/ops/bf16_products.hpp"
 #include "core/ops/ops.hpp"
-#include "core/tree_levels.hpp"
+#include "core/summing/tree_levels.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "core/adapters/adapter.hpp"
-#include "core/error.hpp"
-#include "core/shard_layout.hpp"
-#include "core/tree_levels.hpp"
+#include "core/base/error.hpp"
+#include "core/planning/shard_layout.hpp"
+#include "core/summing/tree_levels.hpp"
 
 namespace lora_dist {
 namespace {

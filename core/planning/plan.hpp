@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "core/config.hpp"
-#include "core/host_layout.hpp"
+#include "core/config/config.hpp"
 #include "core/planning/memory_plan.hpp"
+#include "core/planning/sharding.hpp"
 #include "core/planning/step_cost.hpp"
-#include "core/sharding.hpp"
-#include "core/weight_source.hpp"
+#include "core/ranks/host_layout.hpp"
+#include "core/sockets/weight_source.hpp"
 
 namespace lora_dist {
 

@@ -1,6 +1,6 @@
 #include "core/samples/sample.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 namespace {

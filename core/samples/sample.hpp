@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/batch.hpp"
+#include "core/training/batch.hpp"
 
 namespace lora_dist {
 

@@ -5,8 +5,8 @@
 #include <functional>
 #include <vector>
 
-#include "core/config.hpp"
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
+#include "core/config/config.hpp"
 
 namespace lora_dist {
 

@@ -2,7 +2,7 @@
 // text or pictures.
 #pragma once
 
-#include "core/batch.hpp"
+#include "core/training/batch.hpp"
 #include "core/training/pass.hpp"
 
 namespace lora_dist {
@@ -20,8 +20,8 @@ class Task {
   virtual double loss(const Batch& batch, const PassContext& pass) = 0;
   /// Stands in for forward_backward() (if `with_gradients`) or loss() on a rank that has no slot
   /// left in a round: where ranks share a sharded base, its weights reach the others only with this
-  /// rank's part (core/weight_source.hpp), and so do the sums that begin during a backward pass.
-  /// Computes nothing, and calls `progress` as forward_backward() does.
+  /// rank's part (core/sockets/weight_source.hpp), and so do the sums that begin during a backward
+  /// pass. Computes nothing, and calls `progress` as forward_backward() does.
   virtual void accompany(bool with_gradients, const GradientProgress& progress) {
     (void)with_gradients, (void)progress;
   }

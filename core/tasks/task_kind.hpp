@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
 #include "core/samples/sample.hpp"
 #include "core/tasks/task.hpp"
 

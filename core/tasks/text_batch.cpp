@@ -1,6 +1,6 @@
 #include "core/tasks/text_batch.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/batch.hpp"
+#include "core/training/batch.hpp"
 
 namespace lora_dist {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/losses/loss.hpp"
 #include "core/models/decoder/decoder_pass.hpp"
 #include "core/samples/tokens.hpp"

@@ -1,7 +1,7 @@
 // Reading checkpoints: verified in full before a value is used.
 #include <filesystem>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 #include "data/checkpoints/manifest.hpp"
 #include "data/checkpoints/store.hpp"
 #include "data/exports/adapter_config.hpp"

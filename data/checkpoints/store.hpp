@@ -10,7 +10,7 @@
 #include <optional>
 #include <string>
 
-#include "core/training_state.hpp"
+#include "core/sockets/checkpoint_store.hpp"
 #include "data/checkpoints/manifest.hpp"
 #include "data/exports/adapter_files.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 #include "data/checkpoints/manifest.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/exports/tokenizer_files.hpp"

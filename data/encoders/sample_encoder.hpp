@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
 #include "core/samples/sample.hpp"
 #include "core/tasks/task_kind.hpp"
 #include "data/shards/part_file.hpp"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/samples/tokens.hpp"
 #include "core/tasks/task_kind.hpp"
 #include "data/encoders/sample_encoder.hpp"

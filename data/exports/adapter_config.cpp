@@ -5,8 +5,8 @@
 #include <regex>
 #include <set>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"
 

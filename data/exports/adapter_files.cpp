@@ -8,7 +8,7 @@
 #include <set>
 
 #include "core/adapters/adapter.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"

@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/config.hpp"
-#include "core/training_state.hpp"
+#include "core/config/config.hpp"
+#include "core/training/training_state.hpp"
 
 namespace lora_dist {
 

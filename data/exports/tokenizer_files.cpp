@@ -5,7 +5,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 

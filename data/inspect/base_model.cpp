@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <set>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
 #include "data/inspect/kinds.hpp"

@@ -1,5 +1,5 @@
 // Records as training would read them, without a base: which format, how many, the first one.
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/inspect/kinds.hpp"
 #include "data/inspect/text_parts.hpp"
 #include "data/io/printable.hpp"

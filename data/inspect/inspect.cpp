@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/checkpoints/manifest.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/inspect/kinds.hpp"

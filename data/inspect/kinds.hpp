@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/weight_source.hpp"
+#include "core/sockets/weight_source.hpp"
 
 namespace lora_dist {
 

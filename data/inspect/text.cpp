@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <map>
 
-#include "core/error.hpp"
-#include "core/units.hpp"
+#include "core/base/error.hpp"
+#include "core/base/units.hpp"
 #include "data/inspect/inspect.hpp"
 #include "data/inspect/text_parts.hpp"
 #include "data/io/json.hpp"

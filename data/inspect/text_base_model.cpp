@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/units.hpp"
+#include "core/base/units.hpp"
 #include "data/inspect/text_parts.hpp"
 #include "data/io/printable.hpp"
 

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/units.hpp"
+#include "core/base/units.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"
 

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/error.hpp"
-#include "core/sha256.hpp"
+#include "core/base/error.hpp"
+#include "core/base/sha256.hpp"
 
 namespace lora_dist {
 

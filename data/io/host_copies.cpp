@@ -7,7 +7,7 @@
 #include <optional>
 #include <set>
 
-#include "core/all_ranks.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "data/io/files.hpp"
 
 namespace lora_dist {

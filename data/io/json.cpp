@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/files.hpp"
 #include "data/io/printable.hpp"
 

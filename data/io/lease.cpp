@@ -21,8 +21,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/files.hpp"
 #include "data/io/unfinished.hpp"
 

@@ -7,13 +7,13 @@
 
 #include <sys/stat.h>
 
-#include "core/all_ranks.hpp"
-#include "core/error.hpp"
-#include "data/samples/dataset.hpp"
+#include "core/base/error.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "data/encoders/sample_encoder.hpp"
 #include "data/io/files.hpp"
 #include "data/io/host_copies.hpp"
 #include "data/preparation/prepare_parts.hpp"
+#include "data/samples/dataset.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "core/communicator.hpp"
+#include "core/sockets/communicator.hpp"
 #include "core/tasks/task_kind.hpp"
 #include "data/samples/dataset.hpp"
 #include "data/sources/folder_files.hpp"

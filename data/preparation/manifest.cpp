@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"

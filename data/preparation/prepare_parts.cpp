@@ -10,10 +10,10 @@
 #include <filesystem>
 #include <utility>
 
-#include "core/all_ranks.hpp"
-#include "core/error.hpp"
-#include "core/log.hpp"
-#include "core/sha256.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/base/sha256.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "data/encoders/sample_encoder.hpp"
 #include "data/io/files.hpp"
 #include "data/preparation/part_builder.hpp"

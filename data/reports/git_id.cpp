@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <sstream>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/files.hpp"
 
 namespace lora_dist {

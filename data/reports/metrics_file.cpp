@@ -4,8 +4,8 @@
 #include <cmath>
 #include <filesystem>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/files.hpp"
 #include "data/reports/report_file.hpp"
 #include "data/reports/reports.hpp"

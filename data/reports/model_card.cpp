@@ -1,7 +1,7 @@
 // README.md of the run folder, with the front matter that the Hugging Face Hub reads.
 #include <algorithm>
 
-#include "core/units.hpp"
+#include "core/base/units.hpp"
 #include "data/io/json.hpp"
 #include "data/reports/reports.hpp"
 

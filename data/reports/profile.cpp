@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <map>
 
-#include "core/log.hpp"
-#include "core/trace.hpp"
+#include "core/base/log.hpp"
+#include "core/base/trace.hpp"
 #include "data/io/files.hpp"
 #include "data/reports/reports.hpp"
 

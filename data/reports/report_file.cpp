@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 
 namespace lora_dist {
 

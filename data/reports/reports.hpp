@@ -10,8 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/run_observer.hpp"
-#include "core/trainer.hpp"
+#include "core/sockets/run_observer.hpp"
+#include "core/training/trainer.hpp"
 
 namespace lora_dist {
 

@@ -7,8 +7,8 @@
 #include <chrono>
 #include <filesystem>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/files.hpp"
 #include "data/reports/event_records.hpp"
 #include "data/reports/report_file.hpp"

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <optional>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/json.hpp"
 #include "data/reports/report_file.hpp"
 #include "data/reports/reports.hpp"

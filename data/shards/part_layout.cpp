@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 
 namespace lora_dist {

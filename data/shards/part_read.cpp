@@ -3,7 +3,7 @@
 #include <array>
 #include <filesystem>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/tasks/task_kind.hpp"
 #include "data/io/printable.hpp"
 #include "data/shards/part_file.hpp"

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/shards/part_file.hpp"
 
 namespace lora_dist {

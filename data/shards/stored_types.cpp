@@ -1,6 +1,6 @@
 #include "data/shards/stored_types.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 namespace {

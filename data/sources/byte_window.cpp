@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/sources/line_reader.hpp"
 
 namespace lora_dist {

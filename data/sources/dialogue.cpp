@@ -12,8 +12,8 @@
 #include <set>
 #include <utility>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/printable.hpp"
 #include "data/sources/line_reader.hpp"
 #include "data/sources/marked_chat.hpp"

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <system_error>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/hdf5_signature.hpp"
 #include "data/io/printable.hpp"
 #include "data/sources/field_names.hpp"

@@ -7,7 +7,7 @@
 #include <set>
 #include <system_error>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 #include "data/sources/file_kind.hpp"
 #include "data/sources/file_names.hpp"

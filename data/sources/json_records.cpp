@@ -7,7 +7,7 @@
 #include <set>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"
 #include "data/sources/byte_window.hpp"

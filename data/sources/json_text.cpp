@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/json.hpp"
 #include "data/sources/line_reader.hpp"
 

@@ -6,7 +6,7 @@
 #include <exception>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 
 namespace lora_dist {

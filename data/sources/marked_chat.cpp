@@ -5,7 +5,7 @@
 #include <deque>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 #include "data/sources/line_reader.hpp"
 #include "data/sources/roles.hpp"

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/sources/conversation.hpp"
 #include "data/sources/source_format.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/json.hpp"
 #include "data/sources/byte_window.hpp"
 #include "data/sources/field_names.hpp"

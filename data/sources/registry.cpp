@@ -1,4 +1,4 @@
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {

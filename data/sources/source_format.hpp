@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
 #include "data/sources/record_reader.hpp"
 #include "data/sources/source.hpp"
 

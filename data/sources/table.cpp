@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 #include "data/sources/file_names.hpp"
 #include "data/sources/line_reader.hpp"

@@ -1,6 +1,6 @@
 // {"text": ...}: plain text, all of it learnt. A record that holds a question and its answer beside
 // the text is alpaca's: there the answer alone is learnt.
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {

@@ -6,7 +6,7 @@
 // learnt. Positions with attention 0 are padding and left out.
 #include <algorithm>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/tasks/text_batch.hpp"
 #include "data/sources/source_format.hpp"
 

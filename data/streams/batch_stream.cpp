@@ -7,8 +7,8 @@
 #include <numeric>
 #include <utility>
 
-#include "core/error.hpp"
-#include "core/trace.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
 #include "data/streams/epoch_order.hpp"
 #include "data/streams/prefetcher.hpp"
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/batch_stream.hpp"
+#include "core/sockets/batch_stream.hpp"
 #include "data/samples/dataset.hpp"
 
 namespace lora_dist {

@@ -3,7 +3,7 @@
 #include <numeric>
 #include <utility>
 
-#include "core/philox.hpp"
+#include "core/base/philox.hpp"
 
 namespace lora_dist {
 namespace {

@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/batch.hpp"
+#include "core/training/batch.hpp"
 
 namespace lora_dist {
 

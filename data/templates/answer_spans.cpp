@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/tokenizers/unicode.hpp"
 
 namespace lora_dist {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/printable.hpp"
 #include "data/templates/chat_template.hpp"
 

@@ -8,9 +8,9 @@
 #include <ctime>
 #include <optional>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
-#include "core/sha256.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/base/sha256.hpp"
 #include "data/io/printable.hpp"
 #include "data/templates/answer_spans.hpp"
 #include "data/templates/layout.hpp"

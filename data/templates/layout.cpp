@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
-#include "core/sha256.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/base/sha256.hpp"
 #include "data/io/printable.hpp"
 #include "data/templates/typed_marks.hpp"
 #include "data/tokenizers/unicode.hpp"

@@ -1,4 +1,4 @@
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
 
 #include "data/templates/template.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 #include "data/io/printable.hpp"
 #include "data/templates/layout.hpp"
 #include "data/tokenizers/unicode.hpp"

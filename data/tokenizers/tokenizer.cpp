@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <numeric>
 
-#include "core/sha256.hpp"
+#include "core/base/sha256.hpp"
 #include "data/io/files.hpp"
 #include "data/tokenizers/added_tokens.hpp"
 #include "data/tokenizers/bpe.hpp"

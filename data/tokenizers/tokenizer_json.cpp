@@ -1,6 +1,6 @@
 #include "data/tokenizers/tokenizer_json.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 
 namespace lora_dist {

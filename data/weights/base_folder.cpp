@@ -5,8 +5,8 @@
 #include <map>
 #include <tuple>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"

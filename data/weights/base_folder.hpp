@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/weight_source.hpp"
+#include "core/sockets/weight_source.hpp"
 #include "data/weights/safetensors.hpp"
 
 namespace lora_dist {

@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "core/all_ranks.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "data/io/files.hpp"
 #include "data/io/host_copies.hpp"
 

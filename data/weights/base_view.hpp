@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "core/communicator.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

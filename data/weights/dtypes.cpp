@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"
 

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 #include "data/weights/safetensors_header.hpp"
 

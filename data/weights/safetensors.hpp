@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/training_state.hpp"
-#include "core/weight_source.hpp"
+#include "core/sockets/weight_source.hpp"
+#include "core/training/training_state.hpp"
 #include "data/io/files.hpp"
 
 namespace lora_dist {

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"
 #include "data/weights/dtypes.hpp"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/weight_source.hpp"
+#include "core/sockets/weight_source.hpp"
 
 namespace lora_dist {
 

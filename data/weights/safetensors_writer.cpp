@@ -3,7 +3,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/weights/dtypes.hpp"
 #include "data/weights/safetensors.hpp"
 

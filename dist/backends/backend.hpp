@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "core/communicator.hpp"
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

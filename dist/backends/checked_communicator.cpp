@@ -8,7 +8,7 @@
 
 #include <c10/core/ScalarType.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/shared_memory.hpp"
 #include "dist/backends/staging.hpp"
 

@@ -20,7 +20,7 @@
 #include <string>
 #include <vector>
 
-#include "core/communicator.hpp"
+#include "core/sockets/communicator.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/backends/transport.hpp"
 

@@ -12,7 +12,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #endif
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/checked_communicator.hpp"
 #include "dist/backends/meeting.hpp"
 

@@ -10,7 +10,7 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 namespace {

@@ -14,7 +14,7 @@
 #include <numeric>
 #include <thread>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/checked_communicator.hpp"
 #include "dist/backends/stream_order.hpp"
 

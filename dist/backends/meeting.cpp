@@ -8,7 +8,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 #include "dist/backends/gloo_address.hpp"
 
 namespace lora_dist {

@@ -13,7 +13,7 @@
 
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/backends/mpi_session.hpp"
 

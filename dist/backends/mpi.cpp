@@ -5,7 +5,7 @@
 // An operation that was given up stays with MPI, which cannot cancel a collective: its tensors are
 // kept until the process leaves. There is no way to tell the peers in MPI 3; they hear of it when
 // this process leaves with an error and mpirun ends the job, at the latest by their own limit.
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/checked_communicator.hpp"
 #include "dist/backends/meeting.hpp"
 #include "dist/backends/mpi_session.hpp"

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "core/world.hpp"
+#include "core/ranks/world.hpp"
 #include "dist/backends/mpi_library.hpp"
 #include "dist/backends/transport.hpp"
 

@@ -4,7 +4,7 @@
 // Rank 0 makes NCCL's id and leaves it where the ranks meet. Ranks of one host stay with NCCL where
 // other backends give way to shared memory: what is large lies on the GPUs, and what lies on the
 // host (texts, losses) is small and travels as a copy.
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/backend.hpp"
 
 #ifdef LORA_DIST_CUDA

@@ -12,7 +12,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/communicator.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

@@ -11,7 +11,7 @@
 
 #include <sys/syscall.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/doorbell.hpp"
 #include "dist/backends/rounds.hpp"
 

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/communicator.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

@@ -5,8 +5,8 @@
 // them are waited for.
 #include <deque>
 
-#include "core/error.hpp"
-#include "core/trace.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
 #include "dist/reducers/bucket_walk.hpp"
 #include "dist/reducers/reducer.hpp"
 

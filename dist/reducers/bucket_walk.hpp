@@ -1,7 +1,7 @@
 // The buckets of a step in the order in which its backward pass completes them.
 #pragma once
 
-#include "core/tree_levels.hpp"
+#include "core/summing/tree_levels.hpp"
 #include "dist/reducers/reducer.hpp"
 
 namespace lora_dist {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/error.hpp"
-#include "core/tree_levels.hpp"
+#include "core/base/error.hpp"
+#include "core/summing/tree_levels.hpp"
 
 namespace lora_dist {
 

@@ -1,5 +1,5 @@
-// One level of the tree reduction (core/tree_levels.hpp) for one bucket: the members of a group
-// give each other the chunks that each of them owns, and get the finished ones back.
+// One level of the tree reduction (core/summing/tree_levels.hpp) for one bucket: the members of a
+// group give each other the chunks that each of them owns, and get the finished ones back.
 //
 // fp32 on the wire. Everybody knows how the slots were dealt, so nobody asks how many partial sums
 // a peer has, and none are sent that it has not. Buffers are kept between steps.
@@ -7,8 +7,8 @@
 // Shapes: W members, C elements of a chunk.
 #pragma once
 
-#include "core/communicator.hpp"
-#include "core/slot_tree.hpp"
+#include "core/sockets/communicator.hpp"
+#include "core/summing/slot_tree.hpp"
 
 namespace lora_dist {
 

@@ -5,10 +5,10 @@
 #include <functional>
 #include <memory>
 
-#include "core/communicator.hpp"
-#include "core/gradient_reducer.hpp"
-#include "core/registry.hpp"
-#include "core/tree_levels.hpp"
+#include "core/base/registry.hpp"
+#include "core/sockets/communicator.hpp"
+#include "core/sockets/gradient_reducer.hpp"
+#include "core/summing/tree_levels.hpp"
 
 namespace lora_dist {
 

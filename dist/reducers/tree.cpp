@@ -1,10 +1,10 @@
 // Order-free gradient reduction.
 //
 // Adds the gradients of a step's slots along one binary tree over slot numbers
-// (core/slot_tree.hpp), so the sum has the same bits however the slots are dealt to ranks and ranks
-// to hosts. First within the rank, then over the levels of core/tree_levels.hpp: every rank becomes
-// the owner of a chunk and finishes the tree for it; then the chunks are gathered. Every rank
-// issues the same collectives, even one that was dealt no slot.
+// (core/summing/slot_tree.hpp), so the sum has the same bits however the slots are dealt to ranks
+// and ranks to hosts. First within the rank, then over the levels of core/summing/tree_levels.hpp:
+// every rank becomes the owner of a chunk and finishes the tree for it; then the chunks are
+// gathered. Every rank issues the same collectives, even one that was dealt no slot.
 //
 // Bucket by bucket, and as a pipeline: when new buckets set off, those before them go on to their
 // next stage, in the order in which their stages were begun. So a stage has the time of a bucket's
@@ -13,10 +13,10 @@
 // Not here: clipping (core/grad_clip), compression, anything about which parameters exist.
 #include <deque>
 
-#include "core/error.hpp"
-#include "core/slot_tree.hpp"
-#include "core/trace.hpp"
-#include "core/tree_levels.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
+#include "core/summing/slot_tree.hpp"
+#include "core/summing/tree_levels.hpp"
 #include "dist/reducers/bucket_walk.hpp"
 #include "dist/reducers/chunk_exchange.hpp"
 #include "dist/reducers/reducer.hpp"

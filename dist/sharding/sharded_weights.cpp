@@ -11,9 +11,9 @@
 #include <cstring>
 #include <optional>
 
-#include "core/error.hpp"
-#include "core/shard_layout.hpp"
-#include "core/trace.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
+#include "core/planning/shard_layout.hpp"
 
 namespace lora_dist {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "core/communicator.hpp"
-#include "core/weight_source.hpp"
+#include "core/sockets/communicator.hpp"
+#include "core/sockets/weight_source.hpp"
 
 namespace lora_dist {
 

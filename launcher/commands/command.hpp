@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "core/registry.hpp"
+#include "core/base/registry.hpp"
 
 namespace CLI {
 class App;

@@ -4,8 +4,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/held_out.hpp"
 #include "core/tasks/task_kind.hpp"
+#include "core/training/held_out.hpp"
 #include "data/preparation/dataset_prepare.hpp"
 #include "data/streams/batch_stream.hpp"
 #include "dist/backends/backend.hpp"

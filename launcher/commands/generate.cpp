@@ -4,9 +4,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/error.hpp"
-#include "core/generation.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/models/decoder/generation.hpp"
 #include "data/io/files.hpp"
 #include "data/sources/conversation.hpp"
 #include "data/tokenizers/text_stream.hpp"

@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/decoder/tied_head.hpp"
 #include "data/weights/base_folder.hpp"
 #include "launcher/commands/command.hpp"

@@ -1,7 +1,7 @@
 // Commands of the contract whose feature is not built: known by name, refused in one line.
 #include <CLI/CLI.hpp>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/commands/command.hpp"
 
 namespace lora_dist {

@@ -9,7 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/adapters/adapter.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/model_families.hpp"
 #include "core/planning/fit.hpp"
 #include "data/weights/base_folder.hpp"

@@ -3,7 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 #include "launcher/commands/command.hpp"
 
 namespace lora_dist {

@@ -9,8 +9,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/encoders/sample_encoder.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"

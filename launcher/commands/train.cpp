@@ -2,8 +2,8 @@
 // --ranks, or runs alone.
 #include <CLI/CLI.hpp>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "dist/backends/rendezvous.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"

@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/environments/environment.hpp"

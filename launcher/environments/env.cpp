@@ -1,6 +1,6 @@
 // RANK and WORLD_SIZE set by whatever else starts processes for PyTorch: a Kubernetes PyTorchJob,
 // DeepSpeed's launcher, a loop in a shell.
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/torch_variables.hpp"
 #include "launcher/environments/variables.hpp"

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "core/config.hpp"
-#include "core/registry.hpp"
-#include "core/world.hpp"
+#include "core/base/registry.hpp"
+#include "core/config/config.hpp"
+#include "core/ranks/world.hpp"
 #include "dist/backends/backend.hpp"
 
 namespace lora_dist {

@@ -2,7 +2,7 @@
 
 #include <netdb.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/hosts.hpp"
 
 namespace lora_dist {

@@ -13,7 +13,7 @@
 
 #include <sys/mman.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/printable.hpp"
 
 namespace lora_dist {

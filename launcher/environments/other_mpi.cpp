@@ -2,7 +2,7 @@
 // Horovod. Their MPI cannot be joined, which this program would need in their own build; over gloo
 // the ranks need a meeting place, MASTER_ADDR. Without one they are refused: each of them alone
 // would train the same run into the same folder.
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/torch_variables.hpp"
 #include "launcher/environments/variables.hpp"

@@ -4,7 +4,7 @@
 // "alone", and there lora-dist is the supervisor that starts mpirun or is asked to run under srun.
 #include <algorithm>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/slurm_lists.hpp"
 #include "launcher/environments/variables.hpp"

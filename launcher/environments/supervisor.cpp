@@ -13,8 +13,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/failed_start.hpp"
 #include "launcher/environments/hosts.hpp"

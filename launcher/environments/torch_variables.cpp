@@ -1,6 +1,6 @@
 #include "launcher/environments/torch_variables.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/variables.hpp"
 
 namespace lora_dist {

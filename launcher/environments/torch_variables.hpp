@@ -2,7 +2,7 @@
 // PyTorch's launchers tell a process its place.
 #pragma once
 
-#include "core/world.hpp"
+#include "core/ranks/world.hpp"
 
 namespace lora_dist {
 

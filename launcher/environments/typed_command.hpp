@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/world.hpp"
+#include "core/ranks/world.hpp"
 
 namespace lora_dist {
 

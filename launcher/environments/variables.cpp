@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "core/world.hpp"
+#include "core/ranks/world.hpp"
 
 namespace lora_dist {
 

@@ -2,7 +2,7 @@
 // the keys with the words that they may have.
 #include <algorithm>
 
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 #include "launcher/help/command_facts.hpp"
 #include "launcher/help/help_text.hpp"
 

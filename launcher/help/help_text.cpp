@@ -4,8 +4,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/columns.hpp"
-#include "core/config.hpp"
+#include "core/base/columns.hpp"
+#include "core/config/config.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/help/command_facts.hpp"
 #include "launcher/help/exit_codes.hpp"

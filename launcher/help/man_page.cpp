@@ -1,5 +1,5 @@
 // The manual page: man(7) macros, which groff and mandoc both know.
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 #include "launcher/help/command_facts.hpp"
 #include "launcher/help/exit_codes.hpp"
 #include "launcher/help/help_text.hpp"

@@ -8,7 +8,7 @@
 
 #include <sys/ioctl.h>
 
-#include "core/units.hpp"
+#include "core/base/units.hpp"
 #include "data/io/printable.hpp"
 #include "data/samples/sample_view.hpp"
 

@@ -4,10 +4,10 @@
 
 #include <string>
 
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 #include "core/models/model.hpp"
 #include "core/planning/plan.hpp"
-#include "core/world.hpp"
+#include "core/ranks/world.hpp"
 #include "data/samples/dataset.hpp"
 #include "data/sources/source.hpp"
 

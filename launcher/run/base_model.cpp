@@ -3,11 +3,11 @@
 #include <cmath>
 #include <filesystem>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
-#include "core/models/resident_weights.hpp"
+#include "core/weights/resident_weights.hpp"
 #include "data/weights/base_folder.hpp"
 #include "data/weights/base_view.hpp"
 #include "data/weights/generation_config.hpp"

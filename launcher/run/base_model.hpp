@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "core/adapters/adapter.hpp"
-#include "core/communicator.hpp"
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 #include "core/models/decoder/decoder.hpp"
-#include "core/sharding.hpp"
+#include "core/planning/sharding.hpp"
+#include "core/sockets/communicator.hpp"
 #include "data/exports/adapter_files.hpp"
 #include "data/templates/template.hpp"
 

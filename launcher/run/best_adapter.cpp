@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/checkpoints/store.hpp"
 
 namespace lora_dist {

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/training_state.hpp"
+#include "core/training/training_state.hpp"
 
 namespace lora_dist {
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/exports/adapter_files.hpp"
 #include "data/preparation/dataset_prepare.hpp"
 #include "data/samples/sample_view.hpp"

@@ -8,7 +8,7 @@
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 
 namespace lora_dist {
 namespace {

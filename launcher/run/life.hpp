@@ -7,8 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/config.hpp"
-#include "core/world.hpp"
+#include "core/config/config.hpp"
+#include "core/ranks/world.hpp"
 
 namespace lora_dist {
 

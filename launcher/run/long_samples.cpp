@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 
 namespace lora_dist {
 

@@ -17,7 +17,7 @@ constexpr KeyEffect kMathematics = KeyEffect::mathematics, kData = KeyEffect::da
                     kBase = KeyEffect::base, kSteering = KeyEffect::steering,
                     kFree = KeyEffect::free;
 
-// Every key of core/config.hpp stands here once, in its order.
+// Every key of core/config/config.hpp stands here once, in its order.
 constexpr SortedKey kSortedKeys[] = {
     {"base_model", kBase},
     {"task_type", kBase},

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 
 namespace lora_dist {
 

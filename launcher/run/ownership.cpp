@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"

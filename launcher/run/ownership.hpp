@@ -11,8 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/config.hpp"
-#include "core/run_observer.hpp"
+#include "core/config/config.hpp"
+#include "core/sockets/run_observer.hpp"
 #include "data/checkpoints/store.hpp"
 #include "data/exports/adapter_files.hpp"
 #include "data/io/lease.hpp"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/exports/adapter_config.hpp"
 #include "data/io/files.hpp"
 #include "launcher/run/mathematics.hpp"

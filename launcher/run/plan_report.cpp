@@ -1,6 +1,6 @@
 #include "launcher/run/plan_report.hpp"
 
-#include "core/units.hpp"
+#include "core/base/units.hpp"
 
 namespace lora_dist {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/planning/plan.hpp"
-#include "core/weight_source.hpp"
+#include "core/sockets/weight_source.hpp"
 
 namespace lora_dist {
 

@@ -9,8 +9,8 @@
 
 #include <sys/ioctl.h>
 
-#include "core/log.hpp"
-#include "core/units.hpp"
+#include "core/base/log.hpp"
+#include "core/base/units.hpp"
 
 namespace lora_dist {
 namespace {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "core/run_observer.hpp"
+#include "core/sockets/run_observer.hpp"
 
 namespace lora_dist {
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "core/all_ranks.hpp"
-#include "core/log.hpp"
-#include "core/units.hpp"
+#include "core/base/log.hpp"
+#include "core/base/units.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "launcher/run/memory.hpp"
 
 namespace lora_dist {

@@ -1,8 +1,8 @@
 // A run that does not fit into memory ends here, before anything is allocated for it.
 #pragma once
 
-#include "core/communicator.hpp"
 #include "core/planning/fit.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

@@ -1,8 +1,8 @@
 #include "launcher/run/resume.hpp"
 
-#include "core/all_ranks.hpp"
-#include "core/error.hpp"
-#include "core/replicas.hpp"
+#include "core/base/error.hpp"
+#include "core/ranks/all_ranks.hpp"
+#include "core/ranks/replicas.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "core/adapters/adapter.hpp"
-#include "core/communicator.hpp"
-#include "core/config.hpp"
+#include "core/config/config.hpp"
 #include "core/optimizers/optimizer.hpp"
+#include "core/sockets/communicator.hpp"
 #include "launcher/run/ownership.hpp"
 
 namespace lora_dist {

@@ -2,9 +2,9 @@
 
 #include <filesystem>
 
-#include "core/all_ranks.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/planning/plan.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "data/preparation/dataset_prepare.hpp"
 #include "data/streams/batch_stream.hpp"
 #include "data/streams/dataset_split.hpp"

@@ -5,10 +5,10 @@
 #include <memory>
 #include <string>
 
-#include "core/batch_stream.hpp"
-#include "core/communicator.hpp"
-#include "core/config.hpp"
-#include "core/held_out.hpp"
+#include "core/config/config.hpp"
+#include "core/sockets/batch_stream.hpp"
+#include "core/sockets/communicator.hpp"
+#include "core/training/held_out.hpp"
 #include "data/samples/dataset.hpp"
 #include "data/sources/source.hpp"
 

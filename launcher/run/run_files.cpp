@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/checkpoints/store.hpp"
 #include "data/exports/tokenizer_files.hpp"
 #include "data/io/files.hpp"

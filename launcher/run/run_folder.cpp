@@ -5,8 +5,8 @@
 #include <chrono>
 #include <filesystem>
 
-#include "core/log.hpp"
-#include "core/sha256.hpp"
+#include "core/base/log.hpp"
+#include "core/base/sha256.hpp"
 #include "data/exports/tokenizer_files.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"

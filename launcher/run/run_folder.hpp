@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "core/config.hpp"
-#include "core/trainer.hpp"
+#include "core/config/config.hpp"
+#include "core/training/trainer.hpp"
 #include "data/checkpoints/store.hpp"
 #include "data/reports/reports.hpp"
 #include "data/samples/dataset.hpp"

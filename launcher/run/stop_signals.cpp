@@ -9,8 +9,8 @@
 #include <thread>
 #include <utility>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 #include "data/io/unfinished.hpp"
 
 namespace lora_dist {

@@ -10,14 +10,14 @@
 
 #include <ATen/Parallel.h>
 
-#include "core/all_ranks.hpp"
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/base/sha256.hpp"
 #include "core/ops/cuda/rows.hpp"
 #include "core/planning/plan.hpp"
-#include "core/sha256.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "core/tasks/task_kind.hpp"
-#include "core/trainer.hpp"
+#include "core/training/trainer.hpp"
 #include "data/io/files.hpp"
 #include "data/io/lease.hpp"
 #include "data/weights/safetensors.hpp"

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "core/config.hpp"
-#include "core/world.hpp"
+#include "core/config/config.hpp"
+#include "core/ranks/world.hpp"
 #include "launcher/environments/environment.hpp"
 
 namespace lora_dist {

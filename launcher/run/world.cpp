@@ -1,8 +1,8 @@
 #include "launcher/run/world.hpp"
 
-#include "core/error.hpp"
-#include "core/log.hpp"
-#include "core/odd_rank.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/ranks/odd_rank.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/backends/rendezvous.hpp"
 #include "launcher/environments/environment.hpp"

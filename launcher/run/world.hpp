@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/communicator.hpp"
-#include "core/config.hpp"
+#include "core/config/config.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

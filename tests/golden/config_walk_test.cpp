@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
 #include "data/exports/adapter_config.hpp"

@@ -1,11 +1,11 @@
 // Errors that one rank has and all ranks throw: by threads, and between the processes of mpirun.
-#include "core/all_ranks.hpp"
+#include "core/ranks/all_ranks.hpp"
 
 #include <new>
 
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/backend.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/failure.hpp"

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/backends/mpi_session.hpp"
 #include "dist/reducers/reducer.hpp"

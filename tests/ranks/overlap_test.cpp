@@ -6,7 +6,7 @@
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/optimizers/optimizer.hpp"
 #include "core/tasks/text_generation.hpp"
-#include "core/trainer.hpp"
+#include "core/training/trainer.hpp"
 #include "data/weights/base_folder.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/reducers/reducer.hpp"

@@ -4,8 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/all_ranks.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/ranks/all_ranks.hpp"
 #include "data/io/files.hpp"
 #include "data/preparation/dataset_prepare.hpp"
 #include "tests/support/byte_tokenizer.hpp"

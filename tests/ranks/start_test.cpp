@@ -1,7 +1,7 @@
 // What ranks compare before they begin.
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/run/world.hpp"
 #include "tests/support/ranks.hpp"
 

@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/files.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/temp_folder.hpp"

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/files.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/temp_folder.hpp"

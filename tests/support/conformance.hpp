@@ -3,7 +3,7 @@
 // rank and world size.
 #pragma once
 
-#include "core/communicator.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "core/communicator.hpp"
+#include "core/sockets/communicator.hpp"
 
 namespace lora_dist {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/models/decoder/decoder_outline.hpp"
-#include "core/weight_source.hpp"
+#include "core/sockets/weight_source.hpp"
 
 namespace lora_dist {
 

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/batch_stream.hpp"
+#include "core/sockets/batch_stream.hpp"
 
 namespace lora_dist {
 

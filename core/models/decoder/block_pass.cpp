@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "core/error.hpp"
-#include "core/trace.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
 
 namespace lora_dist {
 

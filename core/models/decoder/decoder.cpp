@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/error.hpp"
-#include "core/trace.hpp"
+#include "core/base/error.hpp"
+#include "core/base/trace.hpp"
 
 namespace lora_dist {
 namespace {

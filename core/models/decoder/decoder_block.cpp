@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/trace.hpp"
+#include "core/base/trace.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,6 +1,6 @@
 #include "core/models/decoder/decoder_outline.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/losses/loss.hpp"
 #include "core/models/decoder/decoder.hpp"
 #include "core/models/decoder/tied_head.hpp"

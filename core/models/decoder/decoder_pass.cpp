@@ -1,6 +1,6 @@
 #include "core/models/decoder/decoder_pass.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 

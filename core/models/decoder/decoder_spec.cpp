@@ -4,8 +4,8 @@
 #include <cmath>
 #include <map>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,8 +5,8 @@
 #include <map>
 #include <set>
 
-#include "core/error.hpp"
-#include "core/log.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
 
 namespace lora_dist {
 namespace {

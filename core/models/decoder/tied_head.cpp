@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 
 namespace lora_dist {
 namespace {

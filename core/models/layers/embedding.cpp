@@ -1,6 +1,6 @@
 #include "core/models/layers/embedding.hpp"
 
-#include "core/trace.hpp"
+#include "core/base/trace.hpp"
 
 namespace lora_dist {
 

@@ -3,7 +3,7 @@
 // Shapes: N tokens, V vocabulary, D width.
 #pragma once
 
-#include "core/models/linear.hpp"
+#include "core/models/layers/linear.hpp"
 
 namespace lora_dist {
 

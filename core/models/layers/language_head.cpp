@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/trace.hpp"
 #include "core/ops/pieces.hpp"
-#include "core/trace.hpp"
 
 namespace lora_dist {
 namespace {

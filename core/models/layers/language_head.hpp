@@ -6,8 +6,8 @@
 #pragma once
 
 #include "core/losses/loss.hpp"
+#include "core/models/layers/linear.hpp"
 #include "core/models/layers/rms_norm.hpp"
-#include "core/models/linear.hpp"
 #include "core/models/profile.hpp"
 
 namespace lora_dist {

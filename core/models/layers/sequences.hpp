@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "core/models/linear.hpp"
+#include "core/models/layers/linear.hpp"
 #include "core/ops/attention.hpp"
 #include "core/ops/ops.hpp"
 

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "core/models/linear.hpp"
+#include "core/models/layers/linear.hpp"
 
 namespace lora_dist {
 

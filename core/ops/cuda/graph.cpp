@@ -1,6 +1,6 @@
 #include "core/ops/cuda/graph.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 #ifdef LORA_DIST_CUDA
 

@@ -6,7 +6,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist::ops::cuda {
 namespace {

@@ -6,7 +6,7 @@
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/meeting.hpp"
 #include "dist/backends/nccl/communicator.hpp"
 #include "dist/backends/stream_order.hpp"

@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/config.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/config/config.hpp"
 
 namespace lora_dist {
 namespace {

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/units.hpp"
+#include "core/base/units.hpp"
 #include "tests/support/paper_weights.hpp"
 
 namespace lora_dist {

@@ -4,9 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/config.hpp"
+#include "core/base/error.hpp"
 #include "core/config/aliases.hpp"
-#include "core/error.hpp"
+#include "core/config/config.hpp"
 
 namespace lora_dist {
 namespace {

@@ -4,9 +4,9 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "core/base/philox.hpp"
 #include "core/ops/composed.hpp"
 #include "core/ops/ops.hpp"
-#include "core/philox.hpp"
 
 namespace lora_dist {
 namespace {

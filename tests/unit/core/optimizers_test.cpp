@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/optimizers/adamw8bit.hpp"
 #include "core/optimizers/optimizer.hpp"
 #include "tests/support/gpu.hpp"

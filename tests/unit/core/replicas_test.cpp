@@ -1,9 +1,9 @@
-#include "core/replicas.hpp"
+#include "core/ranks/replicas.hpp"
 
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
-#include "core/odd_rank.hpp"
+#include "core/base/error.hpp"
+#include "core/ranks/odd_rank.hpp"
 #include "tests/support/ranks.hpp"
 
 namespace lora_dist {

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/adapters/adapter.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace lora_dist {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/trace.hpp"
+#include "core/base/trace.hpp"
 
 #include <thread>
 

@@ -1,14 +1,14 @@
 // The loop over a task whose gradients are known: sums, denominator, clipping, evaluation,
 // stopping, saving.
 
-#include "core/trainer.hpp"
+#include "core/training/trainer.hpp"
 
 #include <cmath>
 #include <limits>
 
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/backend.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "tests/support/ranks.hpp"

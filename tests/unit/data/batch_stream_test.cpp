@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/samples/tokens.hpp"
 #include "core/tasks/task_kind.hpp"
 #include "core/tasks/text_batch.hpp"

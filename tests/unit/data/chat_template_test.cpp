@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/templates/template.hpp"
 #include "tests/support/chat_tokenizer.hpp"
 #include "tests/support/temp_folder.hpp"

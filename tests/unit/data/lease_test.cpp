@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/io/files.hpp"
 #include "tests/support/error_text.hpp"
 #include "tests/support/temp_folder.hpp"

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/sources/source.hpp"
 #include "data/sources/source_format.hpp"
 #include "tests/support/temp_folder.hpp"

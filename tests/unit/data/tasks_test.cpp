@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/preparation/dataset_prepare.hpp"
 #include "data/streams/batch_stream.hpp"
 #include "tests/support/one_rank_world.hpp"

@@ -5,7 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/backend.hpp"
 #include "tests/support/conformance.hpp"
 #include "tests/support/ranks.hpp"

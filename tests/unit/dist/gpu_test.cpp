@@ -6,7 +6,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <gtest/gtest.h>
 
-#include "core/slot_tree.hpp"
+#include "core/summing/slot_tree.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "dist/sharding/sharded_weights.hpp"
 #include "tests/support/conformance.hpp"

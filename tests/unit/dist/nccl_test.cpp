@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "dist/backends/nccl/communicator.hpp"
 #include "dist/backends/nccl/transport.hpp"
 #include "tests/support/gpu.hpp"

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include "core/slot_tree.hpp"
-#include "core/tree_levels.hpp"
+#include "core/summing/slot_tree.hpp"
+#include "core/summing/tree_levels.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "tests/support/ranks.hpp"
 

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/config_file.hpp"
 #include "launcher/failure.hpp"

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/slurm_lists.hpp"
 #include "launcher/environments/typed_command.hpp"

@@ -4,10 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/columns.hpp"
-#include "core/config.hpp"
+#include "core/base/columns.hpp"
+#include "core/base/error.hpp"
 #include "core/config/aliases.hpp"
-#include "core/error.hpp"
+#include "core/config/config.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/help/command_facts.hpp"
 #include "launcher/help/help_text.hpp"

@@ -4,7 +4,7 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/tasks/text_generation.hpp"
-#include "core/trainer.hpp"
+#include "core/training/trainer.hpp"
 #include "dist/reducers/reducer.hpp"
 #include "launcher/run/memory.hpp"
 #include "tests/support/one_rank_world.hpp"

@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <gtest/gtest.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "data/tokenizers/tokenizer.hpp"
 #include "tests/support/command_output.hpp"
 #include "tests/support/temp_folder.hpp"

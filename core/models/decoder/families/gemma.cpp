@@ -2,7 +2,7 @@
 // head.
 #include <cmath>
 
-#include "core/log.hpp"
+#include "core/base/log.hpp"
 #include "core/models/decoder/decoder_outline.hpp"
 
 namespace lora_dist {
