@@ -4,10 +4,12 @@
 
 #include <thread>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "core/error.hpp"
 #include "launcher/environments/environment.hpp"
 
 namespace lora_dist {
@@ -55,6 +57,26 @@ TEST(Rendezvous, TellsEveryRankTheTextsOfRankZeroAndRankZeroThoseOfAll) {
     });
   }
   for (std::thread& rank : ranks) rank.join();
+}
+
+TEST(Rendezvous, NamesAHostOfRankZeroThatNobodyKnowsAtOnce) {
+  BackendOptions options{.startup_timeout_s = 300};
+  options.world = {.rank = 1, .world_size = 2, .host = "h1", .launcher = "env"};
+  options.world.master_addr = "nobody.invalid";
+  options.world.master_port = 29500;
+  const auto error = [&]() -> std::string {
+    try {
+      join_rendezvous(options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(error(), testing::StartsWith("[rank 1/2 h1]: 'nobody.invalid', rank 0's host by "
+                                           "MASTER_ADDR, is not known here ("));
+  options.names_come_late = true;
+  options.startup_timeout_s = 0.5;
+  EXPECT_THAT(error(), testing::HasSubstr("did not come together within 0.5 s"));
 }
 
 // Under mpirun (ranks-mpirun-2 and -4) this goes by MPI; alone there is nobody to tell.

@@ -6,6 +6,7 @@
 
 #include "core/base/error.hpp"
 #include "launcher/config_file.hpp"
+#include "tests/support/temp_folder.hpp"
 
 namespace lora_dist {
 namespace {
@@ -132,6 +133,19 @@ TEST(ConfigFiles, CharacterPicturesAreTheBriefs) {
   EXPECT_EQ(config.steps.optimizer, "adamw");
   EXPECT_EQ(config.state.log_dir, "./output/ip_char_lora/logs");
   EXPECT_EQ(config.state.output_name, "ip_char_lora");
+}
+
+TEST(ConfigOptions, KnowTheStartsLimitBeforeTheRanksHaveMet) {
+  const TempFolder folder;
+  const auto limit = [](const ConfigOptions& options) {
+    return options.known_limits().startup_timeout_s;
+  };
+  const std::string here = folder.write("here.yaml", "startup_timeout_s: 7\nlora_rnak: 3\n");
+  const std::string elsewhere = folder.file("elsewhere.yaml");
+  EXPECT_EQ(limit({.paths = {here}, .overrides = {}}), 7);
+  EXPECT_EQ(limit({.paths = {here}, .overrides = {"startup_timeout_s=9"}}), 9);
+  EXPECT_EQ(limit({.paths = {elsewhere}, .overrides = {"startup_timeout_s=9"}}), 9);
+  EXPECT_EQ(limit({.paths = {elsewhere}, .overrides = {}}), DistributionConfig().startup_timeout_s);
 }
 
 }  // namespace
