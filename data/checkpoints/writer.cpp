@@ -86,9 +86,19 @@ std::string write_temporary(const StoreOptions& options, const TrainingState& st
   return folder;
 }
 
+/// All that a run may write there, the manifest first.
+const std::vector<std::string>& names_in_a_checkpoint() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = checkpoint_file_names();
+    for (const std::string& name : tokenizer_file_names()) all.push_back(name);
+    return all;
+  }();
+  return names;
+}
+
 /// Empties a checkpoint that `heir` has replaced: what is no run's moves over.
 void hand_over(const std::string& doomed, const std::string& heir) {
-  if (remove_known_files(doomed, checkpoint_file_names())) return;
+  if (remove_known_files(doomed, names_in_a_checkpoint())) return;
   std::vector<fs::path> others;
   for (const auto& entry : fs::directory_iterator(doomed)) others.push_back(entry.path());
   for (const fs::path& path : others)
@@ -177,7 +187,7 @@ void rotate_checkpoints(const StoreOptions& options, const TrainingState& newest
 void remove_checkpoint(const std::string& folder) {
   const std::string doomed = folder + ".del-" + random_nonce();
   rename_durably(folder, doomed);
-  if (remove_known_files(doomed, checkpoint_file_names())) return;
+  if (remove_known_files(doomed, names_in_a_checkpoint())) return;
   if (rename_to_free_name(doomed, folder))
     log_info(
         fmt::format("{}: its checkpoint is removed; what else lies there is no run's and stays",
@@ -195,7 +205,7 @@ void remove_leftovers(const std::string& output_dir) {
   }
   for (const std::string& path : leftovers) {
     const std::string name = path.substr(0, path.rfind('.'));
-    if (remove_known_files(path, checkpoint_file_names())) continue;
+    if (remove_known_files(path, names_in_a_checkpoint())) continue;
     if (!rename_to_free_name(path, name)) hand_over(path, name);
   }
 }
