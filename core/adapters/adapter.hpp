@@ -2,7 +2,6 @@
 // for training and export.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "core/base/registry.hpp"
 #include "core/config/config.hpp"
 #include "core/models/layers/linear.hpp"
+#include "core/models/profile.hpp"
 #include "core/training/trainable_params.hpp"
 
 namespace lora_dist {
@@ -30,16 +30,13 @@ bool is_targeted(const std::string& name, const ModulePattern& targets,
 void require_matching_patterns(const AdapterConfig& config,
                                const std::vector<std::string>& targets);
 
-/// PEFT's pattern lookup: the value of the first pattern K with `^(.*\.)?(K)$` matching `name`,
-/// else `otherwise`.
-double pattern_value(const PatternMap& patterns, const std::string& name, double otherwise);
-
 class Adapter {
  public:
   virtual ~Adapter() = default;
   virtual TrainableParams& params() = 0;
-  /// Puts the branches on their layers, each scaled by `weight` (1 for training).
-  virtual void attach(double weight) = 0;
+  /// Puts the branches on their layers. Passes call for them by `id`, which no other adapter of the
+  /// model has; those that name no adapters run them with `weight` (1 for training).
+  virtual void attach(double weight, int id = 0) = 0;
   /// Fresh values as PEFT initialises them, from a counter-based stream.
   virtual void initialize(uint64_t seed) = 0;
   /// Called after the parameters changed, before the next forward: copies in the dtype of the
@@ -54,7 +51,19 @@ struct AdapterArgs {
   at::ScalarType compute = at::kFloat;
   at::Device device = at::kCPU;
 };
-using AdapterFactory = std::function<std::unique_ptr<Adapter>(AdapterArgs)>;
-const Registry<AdapterFactory>& adapters();
+/// One method: how its adapters are made, and what they will cost, asked before there is one.
+struct AdapterKind {
+  std::unique_ptr<Adapter> (*make)(AdapterArgs);
+  /// Numbers that learn on the layer `target`, of `out` and `in` features.
+  int64_t (*parameters)(const AdapterConfig& config, const std::string& target, int64_t out,
+                        int64_t in);
+  /// What its branch takes while a group runs; `targets` are its layers of the group, at least one,
+  /// which read one input of `in_features`.
+  AdapterLoad (*load)(const AdapterConfig& config, const std::vector<std::string>& targets,
+                      int64_t in_features, const PassShape& shape);
+};
+const Registry<AdapterKind>& adapters();
+/// By the method that the config names.
+std::unique_ptr<Adapter> make_adapter(AdapterArgs args);
 
 }  // namespace lora_dist

@@ -4,6 +4,8 @@
 // has them. Shapes: N rows, I and O in and out features, R LoRA rank, S the
 // sum of the ranks of a group.
 
+#include "core/adapters/lora.hpp"
+
 #include <algorithm>
 #include <cmath>
 
@@ -39,7 +41,8 @@ class LoraBranch final : public AdapterBranch {
     num_rows_ += part.rank;
     parts_.push_back(std::move(part));
   }
-  void set_weight(double weight) { weight_ = weight; }
+
+  const std::vector<Part>& parts() const { return parts_; }
 
   /// The copies stay where they are: recorded kernels read them there.
   void refresh() {
@@ -50,25 +53,25 @@ class LoraBranch final : public AdapterBranch {
     }
   }
 
-  void forward(const at::Tensor& x_NI, std::vector<at::Tensor>& y,
-               const PassContext& pass) override {
+  void forward(const BranchInput& in, std::vector<at::Tensor>& y) override {
     const trace::Span span("lora forward");
-    const at::Tensor hidden_NS = is_dropping(pass) ? at::Tensor() : ops::product(x_NI, a_SI_);
+    const bool drops = is_dropping(in.pass);
+    const at::Tensor hidden_NS = drops ? at::Tensor() : ops::product(in.x_NI, a_SI_);
     for (const Part& part : parts_) {
       const at::Tensor hidden_NR =
-          is_dropping(pass) ? ops::product(x_NI, rows_of(part, a_SI_), dropout_of(part, x_NI, pass))
-                            : columns_of(part, hidden_NS);
-      ops::add_product(y[part.layer], hidden_NR, part.bt_RO.t(), scale_of(part));
+          drops ? ops::product(in.x_NI, rows_of(part, a_SI_), dropout_of(part, in))
+                : columns_of(part, hidden_NS);
+      ops::add_product(y[part.layer], hidden_NR, part.bt_RO.t(), part.scale * in.weight);
     }
   }
 
   // With s the scale, h = drop(x) A^T and g = s dy B:  dB = s dy^T h, dA = g^T drop(x), dx +=
   // drop(g A).
-  void backward(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy, at::Tensor& dx_NI,
-                bool need_dx, const PassContext& pass) override {
+  void backward(const BranchInput& in, const std::vector<at::Tensor>& dy, at::Tensor& dx_NI,
+                bool need_dx) override {
     const trace::Span span("lora backward");
-    is_dropping(pass) ? backward_dropping(x_NI, dy, dx_NI, need_dx, pass)
-                      : backward_shared(x_NI, dy, dx_NI, need_dx);
+    is_dropping(in.pass) ? backward_dropping(in, dy, dx_NI, need_dx)
+                         : backward_shared(in, dy, dx_NI, need_dx);
   }
 
   int64_t end_of_gradients() const override {
@@ -85,11 +88,11 @@ class LoraBranch final : public AdapterBranch {
                        [&](const Part& part) { return part.layer == l; });
   }
 
-  void add_merged_delta(size_t l, at::Tensor delta_OI) const override {
+  void merge_weight(size_t l, at::Tensor weight_OI, double weight) const override {
     for (const Part& part : parts_) {
       if (part.layer == l)
-        delta_OI.add_(at::mm(params_.view(part.b_index), params_.view(part.a_index)),
-                      scale_of(part));
+        weight_OI.add_(at::mm(params_.view(part.b_index), params_.view(part.a_index))
+                           .mul_(part.scale * weight));
     }
   }
 
@@ -107,42 +110,41 @@ class LoraBranch final : public AdapterBranch {
   static at::Tensor rows_of(const Part& part, const at::Tensor& x_SI) {
     return x_SI.narrow(0, part.first, part.rank);
   }
-  double scale_of(const Part& part) const { return part.scale * weight_; }
   bool is_dropping(const PassContext& pass) const { return pass.training && dropout_ > 0; }
   /// Every module draws a mask of its own, as in PEFT.
-  ops::Dropout dropout_of(const Part& part, const at::Tensor& x_NI, const PassContext& pass) const {
-    return {x_NI, dropout_, pass.dropout_stream(part.module)};
+  ops::Dropout dropout_of(const Part& part, const BranchInput& in) const {
+    return {in.x_NI, dropout_, in.pass.dropout_stream(part.module)};
   }
 
-  void backward_shared(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy, at::Tensor& dx_NI,
+  void backward_shared(const BranchInput& in, const std::vector<at::Tensor>& dy, at::Tensor& dx_NI,
                        bool need_dx) {
-    const at::Tensor hidden_NS = ops::product(x_NI, a_SI_), g_NS = at::empty_like(hidden_NS);
+    const at::Tensor hidden_NS = ops::product(in.x_NI, a_SI_), g_NS = at::empty_like(hidden_NS);
     for (const Part& part : parts_) {
       columns_of(part, g_NS)
-          .copy_(gradient_of_hidden(part, dy[part.layer], columns_of(part, hidden_NS)));
+          .copy_(gradient_of_hidden(part, dy[part.layer], columns_of(part, hidden_NS), in.weight));
     }
-    add_gradient_of_a(g_NS, x_NI);
+    add_gradient_of_a(g_NS, in.x_NI);
     if (need_dx) ops::add_product_transposed(dx_NI, g_NS, a_SI_);
   }
 
-  void backward_dropping(const at::Tensor& x_NI, const std::vector<at::Tensor>& dy,
-                         at::Tensor& dx_NI, bool need_dx, const PassContext& pass) {
+  void backward_dropping(const BranchInput& in, const std::vector<at::Tensor>& dy,
+                         at::Tensor& dx_NI, bool need_dx) {
     for (const Part& part : parts_) {
-      const ops::Dropout dropout = dropout_of(part, x_NI, pass);
+      const ops::Dropout dropout = dropout_of(part, in);
       const at::Tensor a_RI = rows_of(part, a_SI_);
       const at::Tensor g_NR =
-          gradient_of_hidden(part, dy[part.layer], ops::product(x_NI, a_RI, dropout));
-      ops::add_outer_product(params_.gradient_view(part.a_index), g_NR, x_NI, dropout);
+          gradient_of_hidden(part, dy[part.layer], ops::product(in.x_NI, a_RI, dropout), in.weight);
+      ops::add_outer_product(params_.gradient_view(part.a_index), g_NR, in.x_NI, dropout);
       if (need_dx) ops::add_product_transposed(dx_NI, g_NR, a_RI, dropout);
     }
   }
 
   /// g, and the gradient of B beside it.
   at::Tensor gradient_of_hidden(const Part& part, const at::Tensor& dy_NO,
-                                const at::Tensor& hidden_NR) {
-    ops::add_outer_product(params_.gradient_view(part.b_index), dy_NO,
-                           hidden_NR.mul(scale_of(part)));
-    return ops::product(dy_NO, part.bt_RO).mul_(scale_of(part));
+                                const at::Tensor& hidden_NR, double weight) {
+    const double scale = part.scale * weight;
+    ops::add_outer_product(params_.gradient_view(part.b_index), dy_NO, hidden_NR.mul(scale));
+    return ops::product(dy_NO, part.bt_RO).mul_(scale);
   }
 
   void add_gradient_of_a(const at::Tensor& g_NS, const at::Tensor& x_NI) {
@@ -155,7 +157,7 @@ class LoraBranch final : public AdapterBranch {
   }
 
   TrainableParams& params_;
-  double dropout_, weight_ = 1;
+  double dropout_;
   at::ScalarType compute_;
   std::vector<Part> parts_;
   int64_t num_rows_ = 0;
@@ -171,29 +173,18 @@ class LoraAdapter final : public Adapter {
 
   TrainableParams& params() override { return params_; }
 
-  void attach(double weight) override {
-    for (auto& [group, branch] : branches_) {
-      branch->set_weight(weight);
-      group->attach(branch.get());
-    }
+  void attach(double weight, int id) override {
+    for (auto& [group, branch] : branches_) group->attach(id, branch.get(), weight);
     refresh();
   }
 
   // A: kaiming_uniform(a = sqrt 5), which is U(-b, b) with b = 1 / sqrt(in_features). B: zero.
   void initialize(uint64_t seed) override {
-    for (size_t module = 0; module < num_modules_; ++module) {
-      const TrainableParams::Entry& a = params_.entries()[2 * module];
-      at::Tensor values = at::empty(a.shape, at::kFloat);
-      float* out = values.data_ptr<float>();
-      const float bound = 1.0f / std::sqrt(static_cast<float>(a.shape[1]));
-      const PhiloxKey key = philox_key(seed);
-      for (int64_t i = 0; i < values.numel(); ++i) {
-        const PhiloxBlock draw = philox4x32(
-            {static_cast<uint32_t>(i / 4), static_cast<uint32_t>(module), kInitStream, 0}, key);
-        out[i] = (2 * philox_uniform(draw[i % 4]) - 1) * bound;
+    for (const auto& [group, branch] : branches_) {
+      for (const LoraBranch::Part& part : branch->parts()) {
+        params_.view(part.a_index).copy_(fresh_a(part, philox_key(seed)));
+        params_.view(part.b_index).zero_();
       }
-      params_.view(2 * module).copy_(values);
-      params_.view(2 * module + 1).zero_();
     }
     refresh();
   }
@@ -206,26 +197,33 @@ class LoraAdapter final : public Adapter {
   static constexpr uint32_t kInitStream =
       0x494E4954;  // keeps initialisation apart from dropout's counters
 
+  at::Tensor fresh_a(const LoraBranch::Part& part, const PhiloxKey& key) const {
+    const TrainableParams::Entry& a = params_.entries()[part.a_index];
+    at::Tensor values_RI = at::empty(a.shape, at::kFloat);
+    float* out = values_RI.data_ptr<float>();
+    const float bound = 1.0f / std::sqrt(static_cast<float>(a.shape[1]));
+    for (int64_t i = 0; i < values_RI.numel(); ++i) {
+      const PhiloxBlock draw =
+          philox4x32({static_cast<uint32_t>(i / 4), part.module, kInitStream, 0}, key);
+      out[i] = (2 * philox_uniform(draw[i % 4]) - 1) * bound;
+    }
+    return values_RI;
+  }
+
   void add_module(const AdapterArgs& args, const std::string& target) {
     const auto [group, layer] = find_layer(args.groups, target);
     const Linear& linear = group->linears()[layer];
-    const auto rank = static_cast<int64_t>(pattern_value(
-        args.config.rank_pattern, target, static_cast<double>(args.config.lora_rank)));
-    const double alpha = pattern_value(
-        args.config.alpha_pattern, target,
-        args.config.lora_alpha.value_or(2.0 * static_cast<double>(args.config.lora_rank)));
-    const double divisor =
-        args.config.use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank);
-    const std::string prefix = "base_model.model." + target;
-    const size_t a_index = params_.add(prefix + ".lora_A.weight", {rank, linear.in_features()});
-    const size_t b_index = params_.add(prefix + ".lora_B.weight", {linear.out_features(), rank});
+    const int64_t rank = lora_rank_of(args.config, target);
+    const size_t a_index = params_.add({target, "lora_A"}, {rank, linear.in_features()});
+    const size_t b_index = params_.add({target, "lora_B"}, {linear.out_features(), rank},
+                                       args.config.loraplus_lr_ratio);
     branch_of(group, args)
         .add({.layer = layer,
               .a_index = a_index,
               .b_index = b_index,
               .module = static_cast<uint32_t>(num_modules_++),
               .rank = rank,
-              .scale = alpha / divisor});
+              .scale = lora_scale_of(args.config, target)});
   }
 
   static std::pair<LinearGroup*, size_t> find_layer(const std::vector<LinearGroup*>& groups,
@@ -255,8 +253,55 @@ class LoraAdapter final : public Adapter {
 
 }  // namespace
 
-std::unique_ptr<Adapter> make_lora_adapter(AdapterArgs args) {
-  return std::make_unique<LoraAdapter>(args);
+int64_t lora_rank_of(const AdapterConfig& config, const std::string& module) {
+  return static_cast<int64_t>(
+      pattern_value(config.rank_pattern, module, static_cast<double>(config.lora_rank)));
+}
+
+double lora_alpha_of(const AdapterConfig& config, const std::string& module) {
+  return pattern_value(config.alpha_pattern, module,
+                       config.lora_alpha.value_or(2.0 * static_cast<double>(config.lora_rank)));
+}
+
+double lora_scale_of(const AdapterConfig& config, const std::string& module) {
+  const auto rank = static_cast<double>(lora_rank_of(config, module));
+  return lora_alpha_of(config, module) / (config.use_rslora ? std::sqrt(rank) : rank);
+}
+
+namespace {
+
+// A bit for each element of the input where products read through dropouts, else a copy.
+int64_t dropped_bytes(const PassShape& shape, int64_t in_features) {
+  const bool is_inside = !shape.on_gpu && shape.product_bytes == shape.compute_bytes;
+  const int64_t input = shape.activation(in_features);
+  return is_inside ? input / (8 * shape.compute_bytes) : input;
+}
+
+// x A^T and its gradient, and three of one layer's, for a product, a scaled and a transposed copy.
+// Dropouts make each layer's input its own.
+AdapterLoad lora_load(const AdapterConfig& config, const std::vector<std::string>& targets,
+                      int64_t in_features, const PassShape& shape) {
+  int64_t sum = 0, largest = 0;
+  for (const std::string& target : targets) {
+    const int64_t rank = lora_rank_of(config, target);
+    sum += rank;
+    largest = std::max(largest, rank);
+  }
+  const bool drops = config.lora_dropout > 0;
+  const int64_t dropped = drops ? dropped_bytes(shape, in_features) : 0;
+  return {.forward_bytes = dropped + shape.activation(sum),
+          .backward_bytes = dropped + shape.activation(2 * (drops ? largest : sum) + 3 * largest)};
+}
+
+}  // namespace
+
+AdapterKind lora_adapter() {
+  return {.make = [](AdapterArgs args) -> std::unique_ptr<Adapter> {
+            return std::make_unique<LoraAdapter>(args);
+          },
+          .parameters = [](const AdapterConfig& config, const std::string& target, int64_t out,
+                           int64_t in) { return lora_rank_of(config, target) * (out + in); },
+          .load = lora_load};
 }
 
 }  // namespace lora_dist

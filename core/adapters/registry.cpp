@@ -2,17 +2,26 @@
 
 namespace lora_dist {
 
-#define LORA_DIST_ADAPTER(name) std::unique_ptr<Adapter> make_##name##_adapter(AdapterArgs);
+#define LORA_DIST_ADAPTER(name) AdapterKind name##_adapter();
 #include "core/adapters/adapters.def"
 #undef LORA_DIST_ADAPTER
 
-const Registry<AdapterFactory>& adapters() {
-  static const Registry<AdapterFactory> registry("adapter", {
-#define LORA_DIST_ADAPTER(name) {#name, make_##name##_adapter},
+const Registry<AdapterKind>& adapters() {
+  static const Registry<AdapterKind> registry("adapter", {
+#define LORA_DIST_ADAPTER(name) {#name, name##_adapter()},
 #include "core/adapters/adapters.def"
 #undef LORA_DIST_ADAPTER
-                                                            });
+                                                         });
   return registry;
+}
+
+std::unique_ptr<Adapter> make_adapter(AdapterArgs args) {
+  return adapters().at(args.config.method).make(std::move(args));
+}
+
+std::vector<std::string> adapter_methods() {
+  const std::vector<std::string_view> names = adapters().names();
+  return {names.begin(), names.end()};
 }
 
 }  // namespace lora_dist

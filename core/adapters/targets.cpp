@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/adapters/adapter.hpp"
+#include "core/adapters/lora.hpp"
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
 

@@ -52,15 +52,14 @@ const std::vector<KeyAlias>& key_aliases() {
       {"lora_target_modules", "target_modules"},  // A
       {"lora_target_linear",
        "target_modules",
-       {{"true", "target_modules=all-linear"}, {"false", ""}}},                    // A
-      {"peft_use_dora", "use_dora"},                                               // A
-      {"peft_use_rslora", "use_rslora"},                                           // A
-      {"finetuning_type", "", only("lora")},                                       // F
-      {"adapter", "quantization", {{"lora", ""}, {"qlora", "quantization=nf4"}}},  // A
-      {"network_module", "", only("networks.lora")},                               // K
-      {"network_weights", "init_lora_from"},                                       // K
-      {"adapter_name_or_path", "init_lora_from"},                                  // F
-      {"lora_model_dir", "init_lora_from"},                                        // A
+       {{"true", "target_modules=all-linear"}, {"false", ""}}},            // A
+      {"peft_use_dora", "use_dora"},                                       // A
+      {"peft_use_rslora", "use_rslora"},                                   // A
+      {"finetuning_type", "adapter"},                                      // F
+      {"network_module", "adapter", {{"networks.lora", "adapter=lora"}}},  // K
+      {"network_weights", "init_lora_from"},                               // K
+      {"adapter_name_or_path", "init_lora_from"},                          // F
+      {"lora_model_dir", "init_lora_from"},                                // A
       // data
       {"dataset", "train_data_dir"},  // F
       {"in_json", "metadata_path"},   // K

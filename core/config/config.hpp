@@ -102,7 +102,11 @@ struct ModelConfig {
   }
 };
 
+/// The methods of core/adapters/adapters.def.
+std::vector<std::string> adapter_methods();
+
 struct AdapterConfig {
+  std::string method = "lora";  // key `adapter`
   int64_t lora_rank = 8;
   std::optional<double> lora_alpha;  // resolved: 2 x lora_rank
   double lora_dropout = 0.0;
@@ -112,11 +116,14 @@ struct AdapterConfig {
   PatternMap alpha_pattern;
   bool use_rslora = false;
   bool use_dora = false;
+  double loraplus_lr_ratio = 1;
   std::string init_lora_from;
   std::string bias = "none";
 
   template <class Field>
   void each_field(Field&& field) {
+    field("adapter", method, one_of(adapter_methods(), {"qlora"}),
+          "what learns beside the frozen base");
     field("lora_rank", lora_rank, in_range(1, 1024), "inner width R of the update");
     field("lora_alpha", lora_alpha, above(0),
           "the update is scaled by lora_alpha / lora_rank; default 2 x lora_rank");
@@ -133,6 +140,8 @@ struct AdapterConfig {
           "map from layer name pattern to its own lora_alpha");
     field("use_rslora", use_rslora, any_value(), "scale by lora_alpha / sqrt(lora_rank)");
     field("use_dora", use_dora, not_available_yet("DoRA"), "weight-decomposed LoRA");
+    field("loraplus_lr_ratio", loraplus_lr_ratio, above(0),
+          "LoRA+: the matrices B learn at this many times the learning rate");
     field("init_lora_from", init_lora_from, any_value(),
           "start from this adapter (PEFT folder or .safetensors file) instead of fresh matrices");
     field("bias", bias, not_available_yet("training of biases", {"none", "all", "lora_only"}),

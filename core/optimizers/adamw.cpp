@@ -6,6 +6,7 @@
 #include "core/base/trace.hpp"
 #include "core/optimizers/optimizer.hpp"
 #include "core/optimizers/optimizer_state.hpp"
+#include "core/optimizers/rates.hpp"
 
 namespace lora_dist {
 namespace {
@@ -15,6 +16,7 @@ class AdamW final : public Optimizer {
   explicit AdamW(OptimizerArgs args)
       : params_(args.params),
         config_(args.config),
+        shares_(shares_by_rate(args.groups, params_.numel())),
         exp_avg_(at::zeros_like(params_)),
         exp_avg_sq_(at::zeros_like(params_)),
         num_updates_(at::zeros({}, params_.options())) {}
@@ -22,10 +24,15 @@ class AdamW final : public Optimizer {
   void step(const at::Tensor& gradient, double learning_rate) override {
     const trace::Span span("optimizer");
     num_updates_.add_(1);
-    at::_fused_adamw_({params_}, {gradient}, {exp_avg_}, {exp_avg_sq_}, /*max_exp_avg_sqs=*/{},
-                      {num_updates_}, learning_rate, config_.adam_beta1, config_.adam_beta2,
-                      config_.weight_decay, config_.adam_epsilon, /*amsgrad=*/false,
-                      /*maximize=*/false);
+    for (const RateShare& share : shares_) {
+      const std::vector<at::Tensor> params = share.parts_of(params_);
+      at::_fused_adamw_(params, share.parts_of(gradient), share.parts_of(exp_avg_),
+                        share.parts_of(exp_avg_sq_), /*max_exp_avg_sqs=*/{},
+                        std::vector<at::Tensor>(params.size(), num_updates_),
+                        learning_rate * share.factor, config_.adam_beta1, config_.adam_beta2,
+                        config_.weight_decay, config_.adam_epsilon, /*amsgrad=*/false,
+                        /*maximize=*/false);
+    }
   }
 
   NamedTensors state() const override {
@@ -42,6 +49,7 @@ class AdamW final : public Optimizer {
  private:
   at::Tensor params_;
   StepsConfig config_;
+  std::vector<RateShare> shares_;
   at::Tensor exp_avg_, exp_avg_sq_;  // (P)
   at::Tensor num_updates_;           // scalar, fp32 as the fused kernel wants it
 };

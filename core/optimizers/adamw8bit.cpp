@@ -18,6 +18,7 @@
 #include "core/base/trace.hpp"
 #include "core/ops/kernels/kernels.hpp"
 #include "core/optimizers/optimizer_state.hpp"
+#include "core/optimizers/rates.hpp"
 
 namespace lora_dist {
 namespace {
@@ -100,6 +101,7 @@ class AdamW8bit final : public Optimizer {
   AdamW8bit(OptimizerArgs args, const ops::cuda::Rows* rows)
       : params_(args.params),
         config_(args.config),
+        shares_(shares_by_rate(args.groups, params_.numel())),
         rows_(rows),
         exp_avg_(params_.numel(), /*is_signed=*/true, rows ? params_.device() : at::kCPU),
         exp_avg_sq_(params_.numel(), /*is_signed=*/false, exp_avg_.codes.device()),
@@ -108,17 +110,21 @@ class AdamW8bit final : public Optimizer {
   void step(const at::Tensor& gradient, double learning_rate) override {
     const trace::Span span("optimizer");
     num_updates_.add_(1);
-    const cuda::Adamw8bitStep update = scalars(config_, learning_rate, num_updates_.item<float>());
-    if (rows_)
-      return rows_->adamw8bit(params_, gradient, exp_avg_.for_kernels(), exp_avg_sq_.for_kernels(),
-                              update);
-    const at::Tensor host_params = params_.to(at::kCPU), host_gradient = gradient.to(at::kCPU);
-    const int64_t num_blocks = exp_avg_.scales.numel();
-    kernels::parallel_rows(num_blocks, /*grain=*/64, [&](int64_t first, int64_t last) {
-      for (int64_t block = first; block < last; ++block)
-        update_block(block, host_params, host_gradient, update);
-    });
-    if (!params_.device().is_cpu()) params_.copy_(host_params);
+    if (shares_.size() == 1) return update_all(gradient, learning_rate * shares_.front().factor);
+    // A block holds parameters of several rates. What its moments become depends on none of them,
+    // so each rate takes the step from where all were and keeps its own parameters.
+    const std::vector<at::Tensor> state = {params_, exp_avg_.codes, exp_avg_.scales,
+                                           exp_avg_sq_.codes, exp_avg_sq_.scales};
+    std::vector<at::Tensor> before;
+    for (const at::Tensor& tensor : state) before.push_back(tensor.clone());
+    const at::Tensor result = at::empty_like(params_);
+    for (const RateShare& share : shares_) {
+      for (size_t i = 0; i < state.size(); ++i) state[i].copy_(before[i]);
+      update_all(gradient, learning_rate * share.factor);
+      for (const auto& [first, end] : share.ranges)
+        result.narrow(0, first, end - first).copy_(params_.narrow(0, first, end - first));
+    }
+    params_.copy_(result);
   }
 
   NamedTensors state() const override {
@@ -140,6 +146,20 @@ class AdamW8bit final : public Optimizer {
   }
 
  private:
+  void update_all(const at::Tensor& gradient, double learning_rate) {
+    const cuda::Adamw8bitStep update = scalars(config_, learning_rate, num_updates_.item<float>());
+    if (rows_)
+      return rows_->adamw8bit(params_, gradient, exp_avg_.for_kernels(), exp_avg_sq_.for_kernels(),
+                              update);
+    const at::Tensor host_params = params_.to(at::kCPU), host_gradient = gradient.to(at::kCPU);
+    const int64_t num_blocks = exp_avg_.scales.numel();
+    kernels::parallel_rows(num_blocks, /*grain=*/64, [&](int64_t first, int64_t last) {
+      for (int64_t block = first; block < last; ++block)
+        update_block(block, host_params, host_gradient, update);
+    });
+    if (!params_.device().is_cpu()) params_.copy_(host_params);
+  }
+
   static cuda::Adamw8bitStep scalars(const StepsConfig& config, double learning_rate,
                                      double steps) {
     return {.beta1 = static_cast<float>(config.adam_beta1),
@@ -170,6 +190,7 @@ class AdamW8bit final : public Optimizer {
 
   at::Tensor params_;
   StepsConfig config_;
+  std::vector<RateShare> shares_;
   const ops::cuda::Rows* rows_;  // null: on the host
   Moment exp_avg_, exp_avg_sq_;
   at::Tensor num_updates_;  // scalar

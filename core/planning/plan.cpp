@@ -16,17 +16,13 @@ int world_size_of(const PlanRequest& request) {
   return static_cast<int>(request.ranks.host_of.size());
 }
 
-int64_t rank_of(const AdapterConfig& adapter, const std::string& target) {
-  return static_cast<int64_t>(
-      pattern_value(adapter.rank_pattern, target, static_cast<double>(adapter.lora_rank)));
-}
-
 int64_t adapter_parameters(const PlanRequest& request) {
+  const AdapterKind& kind = adapters().at(request.adapter.method);
   int64_t total = 0;
   for (const std::string& target : request.targets) {
     const WeightRow* row = request.model.table().linear(target);
     LD_CHECK(row, "a target without a weight: " + target);
-    total += rank_of(request.adapter, target) * (row->shape[0] + row->shape[1]);
+    total += kind.parameters(request.adapter, target, row->shape[0], row->shape[1]);
   }
   return total;
 }
@@ -35,32 +31,16 @@ int64_t lowest_adapted_block(const PlanRequest& request) {
   return request.model.table().lowest_depth(request.targets, request.model.num_blocks());
 }
 
-// A bit for each element of an adapter's input where products read through dropouts, else a copy.
-int64_t dropped_bytes(const PassShape& shape, int64_t in_features) {
-  const bool is_inside = !shape.on_gpu && shape.product_bytes == shape.compute_bytes;
-  const int64_t input = shape.activation(in_features);
-  return is_inside ? input / (8 * shape.compute_bytes) : input;
-}
-
-// Of the layers that read one input: x A^T and its gradient, and three of one layer's, for a
-// product, a scaled and a transposed copy. Dropouts make each layer's input its own.
 AdapterLoadOf adapter_load(const PlanRequest& request) {
-  std::set<std::string> targets(request.targets.begin(), request.targets.end());
-  return [&request, targets = std::move(targets)](const std::vector<std::string>& modules,
-                                                  int64_t in_features, const PassShape& shape) {
-    int64_t sum = 0, largest = 0;
-    for (const std::string& module : modules) {
-      if (!targets.count(module)) continue;
-      const int64_t rank = rank_of(request.adapter, module);
-      sum += rank;
-      largest = std::max(largest, rank);
-    }
-    if (sum == 0) return AdapterLoad{};
-    const bool drops = request.adapter.lora_dropout > 0;
-    const int64_t dropped = drops ? dropped_bytes(shape, in_features) : 0;
-    return AdapterLoad{
-        .forward_bytes = dropped + shape.activation(sum),
-        .backward_bytes = dropped + shape.activation(2 * (drops ? largest : sum) + 3 * largest)};
+  const std::set<std::string> targets(request.targets.begin(), request.targets.end());
+  const AdapterKind& kind = adapters().at(request.adapter.method);
+  return [&request, &kind, targets](const std::vector<std::string>& modules, int64_t in_features,
+                                    const PassShape& shape) {
+    std::vector<std::string> adapted;
+    for (const std::string& module : modules)
+      if (targets.count(module)) adapted.push_back(module);
+    return adapted.empty() ? AdapterLoad{}
+                           : kind.load(request.adapter, adapted, in_features, shape);
   };
 }
 

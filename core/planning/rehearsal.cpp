@@ -50,10 +50,10 @@ void rehearse_training(const DecoderSpec& spec, at::ScalarType compute) {
   EvenWeights weights(small);
   Decoder decoder(small, weights, {.compute = compute});
   const std::unique_ptr<Adapter> adapter =
-      adapters().at("lora")({.groups = decoder.linear_groups(),
-                             .config = {},
-                             .targets = decoder.outline().table().linear_modules(),
-                             .compute = compute});
+      make_adapter({.groups = decoder.linear_groups(),
+                    .config = {},
+                    .targets = decoder.outline().table().linear_modules(),
+                    .compute = compute});
   adapter->initialize(/*seed=*/0);
   adapter->attach(/*weight=*/1);
   const std::unique_ptr<Optimizer> optimizer =

@@ -18,7 +18,7 @@ NamedTensors state_of_replica(const TrainableParams& params, const Optimizer& op
       continue;
     }
     for (const TrainableParams::Entry& entry : params.entries())
-      tensors.emplace_back(fmt::format("{} of {}", name, entry.name),
+      tensors.emplace_back(fmt::format("{} of {}", name, entry.name()),
                            tensor.flatten().narrow(0, entry.offset, entry.num_elements));
   }
   return tensors;

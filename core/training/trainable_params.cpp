@@ -1,10 +1,10 @@
 #include "core/training/trainable_params.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <numeric>
 
 #include "core/base/error.hpp"
-#include "core/base/sha256.hpp"
 
 namespace lora_dist {
 namespace {
@@ -15,11 +15,11 @@ std::string shape_text(at::IntArrayRef shape) {
 
 }  // namespace
 
-size_t TrainableParams::add(std::string name, std::vector<int64_t> shape) {
+size_t TrainableParams::add(ModuleRole place, std::vector<int64_t> shape, double rate_factor) {
   LD_CHECK(!flat_.defined(), "tensors are added before allocate()");
   const int64_t count =
       std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-  entries_.push_back({std::move(name), std::move(shape), num_elements_, count});
+  entries_.push_back({std::move(place), std::move(shape), num_elements_, count, rate_factor});
   num_elements_ += count;
   return entries_.size() - 1;
 }
@@ -37,7 +37,7 @@ at::Tensor TrainableParams::view(size_t index) const {
 
 at::Tensor TrainableParams::gradient_view(size_t index) const {
   const Entry& entry = entries_[index];
-  LD_CHECK(entry.end() <= gradient_end_, "this gradient is being summed already: " + entry.name);
+  LD_CHECK(entry.end() <= gradient_end_, "this gradient is being summed already: " + entry.name());
   return gradient_.narrow(0, entry.offset, entry.num_elements).view(entry.shape);
 }
 
@@ -53,22 +53,28 @@ at::Tensor TrainableParams::take_gradient() {
   return taken;
 }
 
-void TrainableParams::lend_gradient() {
-  is_lent_ = true;
-  gradient_end_ = 0;
+std::vector<ParameterGroup> TrainableParams::groups() const {
+  std::vector<ParameterGroup> groups;
+  for (const Entry& entry : entries_) {
+    if (groups.empty() || groups.back().rate_factor != entry.rate_factor)
+      groups.push_back({entry.offset, entry.offset, entry.rate_factor});
+    groups.back().end = entry.end();
+  }
+  return groups;
 }
 
-void TrainableParams::take_back_gradient() {
-  if (!is_lent_) return;
-  is_lent_ = false;
-  gradient_.zero_();
-  gradient_end_ = num_elements_;
+// Where an error is under way the device may be the one that failed: nothing is asked of it, and
+// nothing is trained after it.
+GradientLoan::~GradientLoan() {
+  if (std::uncaught_exceptions() > 0) return;
+  params_.gradient_.zero_();
+  params_.gradient_end_ = params_.num_elements_;
 }
 
 NamedTensors TrainableParams::named_tensors() const {
   NamedTensors tensors;
   for (size_t i = 0; i < entries_.size(); ++i)
-    tensors.emplace_back(entries_[i].name, view(i).to(at::kCPU).clone());
+    tensors.emplace_back(entries_[i].name(), view(i).to(at::kCPU).clone());
   std::sort(tensors.begin(), tensors.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   return tensors;
@@ -77,21 +83,21 @@ NamedTensors TrainableParams::named_tensors() const {
 void TrainableParams::assign(const NamedTensors& tensors, const std::string& where) {
   std::map<std::string, at::Tensor> given(tensors.begin(), tensors.end());
   for (size_t i = 0; i < entries_.size(); ++i) {
-    const auto found = given.find(entries_[i].name);
+    const auto found = given.find(entries_[i].name());
     if (found == given.end()) {
       throw ModelError(
           {.where = where,
-           .found = fmt::format("tensor '{}' is missing", entries_[i].name),
+           .found = fmt::format("tensor '{}' is missing", entries_[i].name()),
            .expected = fmt::format("an adapter for the {} tensors of this run", entries_.size()),
            .fix = "use the same target_modules, or start a fresh adapter"});
     }
     if (found->second.sizes() != at::IntArrayRef(entries_[i].shape)) {
-      throw ModelError(
-          {.where = where,
-           .found = fmt::format("'{}' is {}", entries_[i].name, shape_text(found->second.sizes())),
-           .expected =
-               fmt::format("{} (lora_rank and base of this run)", shape_text(entries_[i].shape)),
-           .fix = "set the same lora_rank and base_model"});
+      throw ModelError({.where = where,
+                        .found = fmt::format("'{}' is {}", entries_[i].name(),
+                                             shape_text(found->second.sizes())),
+                        .expected = fmt::format("{} (lora_rank and base of this run)",
+                                                shape_text(entries_[i].shape)),
+                        .fix = "set the same lora_rank and base_model"});
     }
     view(i).copy_(found->second);
     given.erase(found);
@@ -103,22 +109,6 @@ void TrainableParams::assign(const NamedTensors& tensors, const std::string& whe
          .expected = {},
          .fix = "use the same target_modules"});
   }
-}
-
-std::string adapter_sha256(const NamedTensors& tensors) {
-  NamedTensors sorted = tensors;
-  std::sort(sorted.begin(), sorted.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  Sha256 hash;
-  for (const auto& [name, tensor] : sorted) {
-    const at::Tensor values = tensor.to(at::kCPU, at::kFloat).contiguous();
-    hash.update(name);
-    hash.update(std::string_view("\0", 1));
-    hash.update(fmt::format("{}", fmt::join(values.sizes(), ",")));
-    hash.update(std::string_view("\0", 1));
-    hash.update(values.const_data_ptr(), values.nbytes());
-  }
-  return hash.hex();
 }
 
 }  // namespace lora_dist

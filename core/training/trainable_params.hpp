@@ -12,18 +12,25 @@
 
 namespace lora_dist {
 
+/// Elements [first, end) of the flat buffer, which learn at `rate_factor` times the learning rate.
+struct ParameterGroup {
+  int64_t first = 0, end = 0;
+  double rate_factor = 1;
+  bool operator==(const ParameterGroup&) const = default;
+};
+
 class TrainableParams {
  public:
-  struct Entry {
-    std::string name;  // key in adapter_model.safetensors
+  struct Entry : ModuleRole {
     std::vector<int64_t> shape;
     int64_t offset = 0;  // elements from the start of the flat buffer
     int64_t num_elements = 0;
+    double rate_factor = 1;  // of the learning rate
     int64_t end() const { return offset + num_elements; }
   };
 
   /// Adds a tensor before allocate(); returns its index.
-  size_t add(std::string name, std::vector<int64_t> shape);
+  size_t add(ModuleRole place, std::vector<int64_t> shape, double rate_factor = 1);
   /// Makes the flat buffers, zeroed. On a GPU the gradient's stays where it is, so that recorded
   /// kernels find it.
   void allocate(at::Device device) { allocate(device, /*gradient_stays=*/!device.is_cpu()); }
@@ -31,6 +38,8 @@ class TrainableParams {
 
   const std::vector<Entry>& entries() const { return entries_; }
   int64_t num_elements() const { return num_elements_; }
+  /// Neighbours that learn at one rate, from the first element to the last.
+  std::vector<ParameterGroup> groups() const;
 
   const at::Tensor& flat() const { return flat_; }  // (P)
   const at::Tensor& gradient() const {
@@ -39,16 +48,8 @@ class TrainableParams {
   at::Tensor view(size_t index) const;
   at::Tensor gradient_view(size_t index) const;
 
-  /// Nobody writes to the gradient from this element on: it is being summed. A view that reaches
-  /// there is our own bug until take_gradient() or lend_gradient().
-  void close_gradient(int64_t first_final_element) { gradient_end_ = first_final_element; }
   /// The gradient of the slot that just ran; the buffer starts again at zero.
   at::Tensor take_gradient();
-  /// Of the slot that just ran, too, but whoever has gradient() keeps it: that tensor is not
-  /// touched before take_back_gradient(), which comes before the next slot.
-  void lend_gradient();
-  /// What was lent is not needed any more; the buffer starts again at zero.
-  void take_back_gradient();
 
   /// Copies on the host, in name order (the order of files and of the adapter's hash).
   NamedTensors named_tensors() const;
@@ -57,14 +58,32 @@ class TrainableParams {
   void assign(const NamedTensors& tensors, const std::string& where);
 
  private:
+  friend class GradientLoan;
+
   std::vector<Entry> entries_;
   int64_t num_elements_ = 0;
   at::Tensor flat_, gradient_;
-  bool gradient_stays_ = false, is_lent_ = false;
+  bool gradient_stays_ = false;
   int64_t gradient_end_ = std::numeric_limits<int64_t>::max();  // of what may be written
 };
 
-/// SHA-256 over trainable tensors in name order, as `run.json` records it (design 1.4).
-std::string adapter_sha256(const NamedTensors& tensors);
+/// The gradient of a step's last slot in the hands of whoever sums it: written by the backward pass
+/// from its end towards its start, final where close() says so, and nobody else's until the loan
+/// ends. The buffer starts again at zero then.
+class GradientLoan {
+ public:
+  explicit GradientLoan(TrainableParams& params) : params_(params) {}
+  ~GradientLoan();
+  GradientLoan(const GradientLoan&) = delete;
+  GradientLoan& operator=(const GradientLoan&) = delete;
+
+  const at::Tensor& gradient() const { return params_.gradient_; }
+  /// Nobody writes from this element on: it is being summed. A view that reaches there is our own
+  /// bug until the loan ends.
+  void close(int64_t first_final_element) { params_.gradient_end_ = first_final_element; }
+
+ private:
+  TrainableParams& params_;
+};
 
 }  // namespace lora_dist

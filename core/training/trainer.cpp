@@ -135,7 +135,7 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
   double data_time_s = 0;
   std::vector<double> losses(plan.slots.size(), 0.0);
 
-  parts_.adapter.params().take_back_gradient();
+  std::optional<GradientLoan> loan;  // of this rank's last slot, to the end of the step
   parts_.reducer.begin_step(static_cast<int64_t>(plan.slots.size()));
   const auto slots = plan.slots_of(parts_.world.rank(), parts_.world.world_size());
   const size_t rounds = num_rounds(plan, parts_.world.world_size());
@@ -143,8 +143,13 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
     const Stopwatch data_clock;
     const Batch batch = parts_.stream.read(plan, slots[round]);
     data_time_s += data_clock.seconds();
-    losses[slots[round].index] = run_slot(slots[round], batch, plan.step,
-                                          /*in_last_round=*/round + 1 == rounds);
+    double& loss = losses[slots[round].index];
+    if (round + 1 == rounds) {
+      loan.emplace(parts_.adapter.params());
+      loss = run_last_slot(slots[round], batch, plan.step, *loan);
+    } else {
+      loss = run_slot(slots[round], batch, plan.step);
+    }
   }
   accompany_others(plan);
   at::Tensor gradient = parts_.reducer.finalize();
@@ -186,26 +191,30 @@ StepMetrics Trainer::train_step(const StepPlan& plan) {
           .memory_gib = peak_memory_gib()};
 }
 
-// In the last round the sum goes on behind the backward pass. All ranks do so in the same round,
-// with or without a slot: their collectives come in one order.
-double Trainer::run_slot(const Slot& slot, const Batch& batch, int64_t step, bool in_last_round) {
-  TrainableParams& params = parts_.adapter.params();
-  const PassContext pass{.training = true,
-                         .seed = static_cast<uint64_t>(options_.seed),
-                         .step = static_cast<uint32_t>(step),
-                         .slot = static_cast<uint32_t>(slot.index)};
-  if (!in_last_round) {
-    const double loss =
-        parts_.task.forward_backward(batch, pass, {});  // the gradient of a *sum* of losses
-    parts_.reducer.add(slot.index, params.take_gradient());
-    return loss;
-  }
-  parts_.reducer.add_last(slot.index, params.gradient());
-  const double loss = parts_.task.forward_backward(batch, pass, [&](int64_t first_final_element) {
-    params.close_gradient(first_final_element);
-    parts_.reducer.advance(first_final_element);
-  });
-  params.lend_gradient();  // the reducer has it to the end of the step
+PassContext Trainer::pass_of(const Slot& slot, int64_t step) const {
+  return {.training = true,
+          .seed = static_cast<uint64_t>(options_.seed),
+          .step = static_cast<uint32_t>(step),
+          .slot = static_cast<uint32_t>(slot.index)};
+}
+
+double Trainer::run_slot(const Slot& slot, const Batch& batch, int64_t step) {
+  const double loss = parts_.task.forward_backward(batch, pass_of(slot, step), {});
+  parts_.reducer.add(slot.index, parts_.adapter.params().take_gradient());
+  return loss;
+}
+
+// The sum goes on behind the backward pass. All ranks do so in the same round, with or without a
+// slot: their collectives come in one order.
+double Trainer::run_last_slot(const Slot& slot, const Batch& batch, int64_t step,
+                              GradientLoan& loan) {
+  parts_.reducer.add_last(slot.index, loan.gradient());
+  const double loss =
+      parts_.task.forward_backward(batch, pass_of(slot, step), [&](int64_t first_final_element) {
+        loan.close(first_final_element);
+        parts_.reducer.advance(first_final_element);
+      });
+  loan.close(0);
   return loss;
 }
 

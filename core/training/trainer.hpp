@@ -81,8 +81,11 @@ class Trainer {
 
  private:
   StepMetrics train_step(const StepPlan& plan);
-  /// One slot of this rank, its gradient to the reducer. Returns its loss.
-  double run_slot(const Slot& slot, const Batch& batch, int64_t step, bool in_last_round);
+  /// One slot of this rank: its gradient, that of a *sum* of losses, to the reducer. Returns that
+  /// sum. The last one is lent to the reducer to the end of the step.
+  double run_slot(const Slot& slot, const Batch& batch, int64_t step);
+  double run_last_slot(const Slot& slot, const Batch& batch, int64_t step, GradientLoan& loan);
+  PassContext pass_of(const Slot& slot, int64_t step) const;
   /// The rounds of a step in which other ranks have a slot and this one does not.
   void accompany_others(const StepPlan& plan);
   void check_replicas();

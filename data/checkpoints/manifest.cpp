@@ -4,7 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"

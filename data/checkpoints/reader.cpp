@@ -4,7 +4,7 @@
 #include "core/base/log.hpp"
 #include "data/checkpoints/manifest.hpp"
 #include "data/checkpoints/store.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "data/weights/safetensors.hpp"
@@ -44,7 +44,8 @@ LoadedCheckpoint load_verified(const std::string& folder) {
   LoadedCheckpoint loaded{folder, {}, manifest.fingerprints, manifest.run};
   loaded.state = {.step = manifest.step,
                   .epoch = manifest.epoch,
-                  .adapter = read_tensors(inside(folder, kAdapterModelFile)),
+                  .adapter = from_dialect(peft_dialect(),
+                                          read_tensors(inside(folder, kAdapterModelFile)), folder),
                   .optimizer = read_tensors(inside(folder, kOptimizerFile)),
                   .trainer = read_json_file(inside(folder, kTrainerStateFile))};
   return loaded;

@@ -12,7 +12,7 @@
 
 #include "core/sockets/checkpoint_store.hpp"
 #include "data/checkpoints/manifest.hpp"
-#include "data/exports/adapter_files.hpp"
+#include "data/exports/adapter_description.hpp"
 
 namespace lora_dist {
 

@@ -4,7 +4,7 @@
 
 #include "core/base/log.hpp"
 #include "data/checkpoints/manifest.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft.hpp"
 #include "data/exports/tokenizer_files.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
@@ -64,7 +64,7 @@ std::string write_temporary(const StoreOptions& options, const TrainingState& st
   try {
     FolderWriter writer(folder, state);
     writer.add_text(kAdapterConfigFile, adapter_config_json(options.description, state.adapter));
-    writer.add_tensors(kAdapterModelFile, state.adapter,
+    writer.add_tensors(kAdapterModelFile, in_dialect(peft_dialect(), state.adapter),
                        adapter_metadata(options.description, state.adapter));
     writer.add_tensors(kOptimizerFile, state.optimizer, {{"format", "pt"}});
     writer.add_text(kTrainerStateFile,

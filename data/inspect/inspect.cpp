@@ -6,7 +6,7 @@
 
 #include "core/base/error.hpp"
 #include "data/checkpoints/manifest.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft.hpp"
 #include "data/inspect/kinds.hpp"
 #include "data/io/files.hpp"
 #include "data/io/hdf5_signature.hpp"
@@ -26,14 +26,6 @@ std::string first_bytes(const std::string& path, size_t count) {
   file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   bytes.resize(static_cast<size_t>(file.gcount()));
   return bytes;
-}
-
-bool is_adapter_file(const std::string& path) {
-  const auto file = SafetensorsFile::open(path);
-  const auto& weights = file->weights();
-  return !weights.empty() &&
-         std::all_of(weights.begin(), weights.end(),
-                     [](const WeightInfo& info) { return !module_of(info.name).empty(); });
 }
 
 /// A header of a sensible length that begins as JSON does, or a name that promises weights: then
@@ -74,7 +66,7 @@ nlohmann::ordered_json inspect_file(const std::string& path) {
     require_text(path);
     return inspect_data(path);
   }
-  if (!is_adapter_file(path)) return inspect_safetensors(path);
+  if (!find_dialect(path)) return inspect_safetensors(path);
   try {
     return inspect_adapter(path);
   } catch (const ModelError&) {
@@ -125,7 +117,7 @@ std::string kind_of_folder(const std::string& path) {
   // A run folder is an adapter folder too, and a checkpoint is; the larger thing goes first.
   if (has(kOptimizerFile) || (step_of_folder(path) && has(kAdapterConfigFile))) return "checkpoint";
   if (has("run.json") || has("metrics.jsonl") || !list_checkpoints(path).empty()) return "run";
-  if (has(kAdapterConfigFile)) return "adapter";
+  if (find_dialect(path)) return "adapter";
   if (has("config.json")) return "base_model";
   if (is_prepared_set(path)) return "prepared";
   return prepared_sets_in(path).empty() ? "" : "prepared_sets";

@@ -19,7 +19,7 @@ nlohmann::ordered_json tensor_kinds(const std::vector<WeightInfo>& weights);
 
 nlohmann::ordered_json inspect_safetensors(const std::string& path);
 nlohmann::ordered_json inspect_base_model(const std::string& model_dir);
-/// A PEFT folder, or a file whose tensors are all lora_A and lora_B.
+/// What a dialect of data/exports recognises.
 nlohmann::ordered_json inspect_adapter(const std::string& path);
 nlohmann::ordered_json inspect_checkpoint(const std::string& folder);
 nlohmann::ordered_json inspect_run(const std::string& output_dir);

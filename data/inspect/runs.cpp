@@ -3,7 +3,7 @@
 
 #include "data/checkpoints/manifest.hpp"
 #include "data/checkpoints/store.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft.hpp"
 #include "data/inspect/kinds.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"

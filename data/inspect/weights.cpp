@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <map>
 
-#include "data/exports/adapter_config.hpp"
+#include "core/adapters/lora.hpp"
+#include "data/exports/adapter_files.hpp"
+#include "data/exports/peft_config.hpp"
 #include "data/inspect/kinds.hpp"
 #include "data/weights/safetensors.hpp"
 
@@ -19,13 +21,13 @@ double frobenius_norm(const at::Tensor& tensor) {
 Json module_list(const LoadedAdapter& adapter) {
   std::map<std::string, Json> modules;
   for (const auto& [name, tensor] : adapter.tensors) {
-    const std::string module = module_of(name);
+    const auto [module, role] = ModuleRole::of(name);
     Json& entry = modules[module];
     if (entry.is_null())
       entry = {{"name", module},
-               {"lora_rank", adapter.description.rank_of(module)},
-               {"scale", adapter.description.scale_of(module)}};
-    entry[name.ends_with(".lora_A.weight") ? "norm_a" : "norm_b"] = frobenius_norm(tensor);
+               {"lora_rank", lora_rank_of(adapter.description.settings, module)},
+               {"scale", lora_scale_of(adapter.description.settings, module)}};
+    entry[role == "lora_A" ? "norm_a" : "norm_b"] = frobenius_norm(tensor);
   }
   Json list = Json::array();
   for (auto& [module, entry] : modules) list.push_back(std::move(entry));
@@ -47,7 +49,7 @@ nlohmann::ordered_json inspect_adapter(const std::string& path) {
   const LoadedAdapter adapter = load_adapter(path);
   int64_t parameters = 0;
   for (const auto& [name, tensor] : adapter.tensors) parameters += tensor.numel();
-  const Json config = adapter_config(adapter.description, adapter.tensors);
+  const Json config = peft_config(adapter.description, adapter.tensors);
   Json result = {
       {"kind", "adapter"}, {"path", path}, {"base_model", adapter.description.base_model}};
   for (const char* key : {"r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules",

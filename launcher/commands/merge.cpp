@@ -43,7 +43,7 @@ class MergeCommand final : public Command {
     std::unordered_map<std::string, std::pair<const LinearGroup*, size_t>> adapted;
     for (const LinearGroup* group : model.decoder->linear_groups()) {
       for (size_t l = 0; l < group->linears().size(); ++l) {
-        if (group->has_adapter_on(l)) adapted[group->linears()[l].name() + ".weight"] = {group, l};
+        if (group->has_adapter_on(l)) adapted[group->linears()[l].name()] = {group, l};
       }
     }
     NewBaseFolder folder{
@@ -57,14 +57,17 @@ class MergeCommand final : public Command {
     if (!spec.tied_embeddings) folder.tied_embeddings = false;
     folder.tensor = [&](size_t index) {
       at::Tensor weight = model.files->acquire(index);
-      const auto linear = adapted.find(folder.weights[index].name);
+      const std::string& name = folder.weights[index].name;
+      const size_t dot = name.rfind('.');
+      const auto linear = adapted.find(name.substr(0, dot));
       if (linear != adapted.end()) {
         const auto& [group, l] = linear->second;
-        weight = weight.to(at::kFloat) + group->merged_delta(l);
+        weight = name.substr(dot) == ".bias" ? group->merged_bias(l, weight)
+                                             : group->merged_weight(l, weight);
       }
       weight = weight.to(folder.weights[index].dtype).contiguous();
       if (linear != adapted.end() && !at::isfinite(weight).all().item<bool>())
-        throw NumericsError({.where = folder.weights[index].name,
+        throw NumericsError({.where = name,
                              .found = "not finite once the adapters are merged in",
                              .expected = {},
                              .fix = "lower the adapters' weights, or write --dtype fp32"});

@@ -17,34 +17,23 @@
 namespace lora_dist {
 namespace {
 
-// The config part of an adapter that was loaded from files.
-AdapterConfig adapter_config_of(const AdapterDescription& description) {
-  AdapterConfig config;
-  config.lora_rank = description.lora_rank;
-  config.lora_alpha = description.lora_alpha;
-  config.use_rslora = description.use_rslora;
-  config.rank_pattern = description.rank_pattern;
-  config.alpha_pattern = description.alpha_pattern;
-  return config;
-}
-
-// The module paths an adapter file has tensors for: "base_model.model.<path>.lora_A.weight".
 std::vector<std::string> modules_of(const LoadedAdapter& adapter) {
-  static const std::string kPrefix = "base_model.model.", kSuffix = ".lora_A.weight";
   std::vector<std::string> modules;
   for (const auto& [name, tensor] : adapter.tensors) {
-    if (name.starts_with(kPrefix) && name.ends_with(kSuffix))
-      modules.push_back(name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size()));
+    const std::string module = ModuleRole::of(name).module;
+    if (modules.empty() || modules.back() != module) modules.push_back(module);  // in name order
   }
   return modules;
 }
 
-std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, double weight) {
+std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, double weight,
+                                int id) {
   AdapterArgs args{.groups = model.linear_groups(),
-                   .config = adapter_config_of(loaded.description),
+                   .config = loaded.description.settings,
                    .targets = modules_of(loaded),
                    .compute = model.options().compute,
                    .device = model.options().device};
+  args.config.lora_dropout = 0;  // it is not trained on
   const std::vector<std::string> known = linear_names(model);
   for (const std::string& target : args.targets) {
     if (std::find(known.begin(), known.end(), target) == known.end()) {
@@ -55,9 +44,9 @@ std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, dou
            .fix = "use the base model that the adapter was trained on"});
     }
   }
-  std::unique_ptr<Adapter> adapter = adapters().at("lora")(std::move(args));
+  std::unique_ptr<Adapter> adapter = make_adapter(std::move(args));
   adapter->params().assign(loaded.tensors, loaded.path);
-  adapter->attach(weight);
+  adapter->attach(weight, id);
   return adapter;
 }
 
@@ -156,7 +145,8 @@ OpenedModel open_model(const OpenRequest& request) {
   std::string template_name = request.template_name;
   for (const AdapterChoice& choice : request.adapters) {
     const LoadedAdapter loaded = load_adapter(choice.path);
-    model.adapters.push_back(put_on(*model.decoder, loaded, choice.weight));
+    const auto id = static_cast<int>(model.adapters.size());
+    model.adapters.push_back(put_on(*model.decoder, loaded, choice.weight, id));
     if (template_name == "auto" && !loaded.description.template_name.empty())
       template_name = loaded.description.template_name;
   }

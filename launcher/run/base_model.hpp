@@ -37,7 +37,7 @@ struct OpenedModel {
   std::unique_ptr<WeightSource> weights;  // copies on the device, or gathered; null where the model
                                           // reads the files themselves
   std::unique_ptr<Decoder> decoder;
-  std::vector<std::unique_ptr<Adapter>> adapters;   // attached, in the order given
+  std::vector<std::unique_ptr<Adapter>> adapters;   // attached, their index is their id
   std::unique_ptr<Tokenizer> tokenizer;             // null where the folder has none
   std::unique_ptr<PromptTemplate> prompt_template;  // null without a tokenizer
   bool template_is_fallback = false;  // auto, and neither an adapter nor the base has one

@@ -70,7 +70,7 @@ void check_first_adapter(const Config& config) {
   const std::string& path = config.adapter.init_lora_from;
   if (path.empty()) return;
   require_existing(config, "init_lora_from", path, "a PEFT folder or a .safetensors file");
-  const int64_t rank = load_adapter(path).description.lora_rank;
+  const int64_t rank = load_adapter(path).description.settings.lora_rank;
   if (rank != config.adapter.lora_rank)
     throw ConfigError({.where = config.where("init_lora_from"),
                        .found = fmt::format("init_lora_from {} has rank {}", path, rank),

@@ -25,6 +25,7 @@ constexpr SortedKey kSortedKeys[] = {
     {"fp16", kMathematics},
     {"quantization", kMathematics},
 
+    {"adapter", kMathematics},
     {"lora_rank", kMathematics},
     {"lora_alpha", kMathematics},
     {"lora_dropout", kMathematics},
@@ -34,6 +35,7 @@ constexpr SortedKey kSortedKeys[] = {
     {"alpha_pattern", kMathematics},
     {"use_rslora", kMathematics},
     {"use_dora", kMathematics},
+    {"loraplus_lr_ratio", kMathematics},
     {"init_lora_from", kMathematics},
     {"bias", kMathematics},
 
@@ -152,9 +154,9 @@ KeyEffect effect_of(std::string_view key) {
 bool is_sorted(std::string_view key) { return find_key(key) != nullptr; }
 
 bool state_fits_after_change_of(std::string_view key) {
-  constexpr std::string_view kShapes[] = {"lora_rank",       "rank_pattern",  "target_modules",
-                                          "exclude_modules", "use_dora",      "bias",
-                                          "optimizer",       "init_lora_from"};
+  constexpr std::string_view kShapes[] = {"adapter",        "lora_rank",       "rank_pattern",
+                                          "target_modules", "exclude_modules", "use_dora",
+                                          "bias",           "optimizer",       "init_lora_from"};
   return std::find(std::begin(kShapes), std::end(kShapes), key) == std::end(kShapes);
 }
 

@@ -5,7 +5,7 @@
 
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "launcher/run/mathematics.hpp"

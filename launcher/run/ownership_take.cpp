@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "core/adapters/lora.hpp"
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
 #include "data/checkpoints/writer.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "launcher/run/ownership.hpp"
@@ -18,18 +19,17 @@ namespace fs = std::filesystem;
 
 /// An adapter means what its matrices and its scale say: both have to come along.
 void require_same_scale(const LoadedAdapter& loaded, const Config& config) {
-  const AdapterDescription ours = describe_adapter(config, "");
+  const AdapterConfig& settings = loaded.description.settings;
   for (const auto& [name, tensor] : loaded.tensors) {
-    const std::string module = module_of(name);
-    if (module.empty()) continue;
-    const double theirs = loaded.description.scale_of(module), asked = ours.scale_of(module);
+    const std::string module = ModuleRole::of(name).module;
+    const double theirs = lora_scale_of(settings, module);
+    const double asked = lora_scale_of(config.adapter, module);
     if (theirs == asked) continue;
     throw ConfigError(
         {.where = loaded.path,
-         .found =
-             fmt::format("{} was trained with scale {:g} (lora_alpha {:g}, lora_rank {}{})", module,
-                         theirs, loaded.description.lora_alpha, loaded.description.lora_rank,
-                         loaded.description.use_rslora ? ", use_rslora" : ""),
+         .found = fmt::format("{} was trained with scale {:g} (lora_alpha {:g}, lora_rank {}{})",
+                              module, theirs, *settings.lora_alpha, settings.lora_rank,
+                              settings.use_rslora ? ", use_rslora" : ""),
          .expected = fmt::format("scale {:g}, as this run asks for", asked),
          .fix = "give lora_alpha, lora_rank, use_rslora and the patterns the adapter's values"});
   }

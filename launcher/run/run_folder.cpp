@@ -7,6 +7,7 @@
 
 #include "core/base/log.hpp"
 #include "core/base/sha256.hpp"
+#include "data/exports/adapter_files.hpp"
 #include "data/exports/tokenizer_files.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"

@@ -187,9 +187,10 @@ class Run {
       record_blocks();
       return std::string();
     });
-    make_adapter();
-    optimizer_ = optimizers().at(config_.steps.optimizer)(
-        {.params = adapter_->params().flat(), .config = config_.steps});
+    adapter_ = fresh_adapter(base_.decoder->options().device);
+    optimizer_ = optimizers().at(config_.steps.optimizer)({.params = adapter_->params().flat(),
+                                                           .config = config_.steps,
+                                                           .groups = adapter_->params().groups()});
     start_ = start_run(
         {.config = config_, .claim = claim_.get(), .num_steps = data_.stream->num_steps()},
         *adapter_, *optimizer_, *communicator_);
@@ -249,11 +250,7 @@ class Run {
     if (!claim_->former_record().is_null()) return;  // a run that goes on has its own adapter
     const std::optional<LoadedAdapter> initial = read_initial_adapter(config_);
     if (!initial) return;
-    const auto trial = adapters().at("lora")({.groups = base_.decoder->linear_groups(),
-                                              .config = config_.adapter,
-                                              .targets = targets_,
-                                              .compute = base_.decoder->options().compute,
-                                              .device = at::kCPU});
+    const auto trial = fresh_adapter(at::kCPU);
     trial->params().assign(initial->tensors, initial->path);
   }
 
@@ -378,12 +375,12 @@ class Run {
     return request;
   }
 
-  void make_adapter() {
-    adapter_ = adapters().at("lora")({.groups = base_.decoder->linear_groups(),
-                                      .config = config_.adapter,
-                                      .targets = targets_,
-                                      .compute = base_.decoder->options().compute,
-                                      .device = base_.decoder->options().device});
+  std::unique_ptr<Adapter> fresh_adapter(at::Device device) const {
+    return make_adapter({.groups = base_.decoder->linear_groups(),
+                         .config = config_.adapter,
+                         .targets = targets_,
+                         .compute = base_.decoder->options().compute,
+                         .device = device});
   }
 
   // Names, dtypes, shapes, and some bytes from the middle of every weight: which model this is, and

@@ -9,7 +9,7 @@
 #include "core/base/error.hpp"
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/models/model_families.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft_config.hpp"
 #include "data/io/files.hpp"
 
 namespace lora_dist {
@@ -135,7 +135,7 @@ TEST(RopeOfTheReference, HasOurFrequenciesAtEachLength) {
 
 Reading<std::string> adapter_of(const OrderedJson& config) {
   try {
-    return {adapter_config(parse_adapter_config(config, "adapter_config.json"), {}).dump(), ""};
+    return {peft_config(parse_peft_config(config, "adapter_config.json"), {}).dump(), ""};
   } catch (const ModelError& error) {
     return {std::nullopt, error.what()};
   }

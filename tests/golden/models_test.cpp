@@ -6,9 +6,10 @@
 
 #include <gtest/gtest.h>
 
-#include "core/generation.hpp"
+#include "core/models/decoder/generation.hpp"
 #include "core/tasks/text_generation.hpp"
-#include "core/trainer.hpp"
+#include "core/training/trainer.hpp"
+#include "data/exports/peft.hpp"
 #include "data/io/files.hpp"
 #include "data/weights/safetensors.hpp"
 #include "dist/backends/backend.hpp"
@@ -108,7 +109,7 @@ class GoldenModel : public testing::TestWithParam<std::string> {
     EXPECT_NEAR(loss / labels, expected, loss_tolerance * expected);
     const auto stored = SafetensorsFile::open((folder() / "expected.safetensors").string());
     for (size_t i = 0; i < params.entries().size(); ++i) {
-      const std::string& name = params.entries()[i].name;
+      const std::string name = peft_dialect().key_of(params.entries()[i]);
       const at::Tensor gradient = params.gradient_view(i).cpu() / labels;
       const at::Tensor reference = stored->tensor("grad_fp32." + name);
       EXPECT_GT(cosine(gradient, reference), least_cosine) << name;

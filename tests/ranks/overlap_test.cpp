@@ -53,7 +53,7 @@ struct Wired {
       cut = make_sharded_weights(*files, weight_units(DecoderOutline(spec).table(), *files),
                                  communicator);
     decoder = std::make_unique<Decoder>(spec, cut ? *cut : *files, ModelOptions{});
-    adapter = adapters().at("lora")(
+    adapter = make_adapter(
         {.groups = decoder->linear_groups(), .config = {}, .targets = setting.targets});
     adapter->initialize(1);
     adapter->attach(1);

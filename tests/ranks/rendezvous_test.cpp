@@ -9,7 +9,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "launcher/environments/environment.hpp"
 
 namespace lora_dist {

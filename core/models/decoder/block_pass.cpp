@@ -28,6 +28,7 @@ struct RecordedPasses::Shape {
   int64_t num_samples;  // of packed rows on a GPU, empty ones among them
   bool packed, training, deterministic;
   uint64_t seed;
+  std::optional<std::vector<ActiveAdapter>> adapters;
   BlockPlan plan;
 
   static Shape of(const SequenceContext& context, const BlockPlan& plan) {
@@ -39,6 +40,7 @@ struct RecordedPasses::Shape {
             .training = context.pass.training,
             .deterministic = context.deterministic,
             .seed = context.pass.seed,
+            .adapters = context.pass.adapters,
             .plan = plan};
   }
   bool operator==(const Shape&) const = default;

@@ -24,7 +24,9 @@ DecoderPass::DecoderPass(Decoder& model, const TextBatch& batch, const PassConte
       weights_(model.weights_, model.outline().units_of_pass(plan_.lowest_learning)),
       plain_(model.blocks_, context_, plan_),
       blocks_(with_gradients && model.recorded_ ? model.recorded_->pass_for(context_, plan_)
-                                                : plain_) {}
+                                                : plain_) {
+  require_attached(model.linear_groups(), pass);
+}
 
 void DecoderPass::forward() {
   weights_.enter_next_unit();

@@ -311,7 +311,7 @@ TEST(ParseConfig, RefusesKeysThatWouldChangeTheRun) {
             "records into train_data_dir");
   EXPECT_THAT(error_of("stage: dpo"), HasSubstr("stage 'dpo' is not available yet"));
   EXPECT_THAT(error_of("finetuning_type: full"), HasSubstr("known: lora"));
-  EXPECT_THAT(error_of("adapter: qlora"), HasSubstr("not available yet (quantised bases)"));
+  EXPECT_THAT(error_of("adapter: qlora"), HasSubstr("'qlora' is not available yet; use lora"));
   EXPECT_THAT(error_of("do_train: false"), HasSubstr("do_train false is not available yet"));
   EXPECT_THAT(error_of("special_tokens: {eos_token: x}"), HasSubstr("other special tokens"));
   EXPECT_THAT(error_of("init_lora_weights: pissa"), HasSubstr("another initialisation"));

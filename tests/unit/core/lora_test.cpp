@@ -4,32 +4,15 @@
 #include <gtest/gtest.h>
 
 #include "core/adapters/adapter.hpp"
+#include "tests/support/three_layers.hpp"
 
 namespace lora_dist {
 namespace {
 
-constexpr int64_t kRows = 12, kIn = 20;
-const std::vector<int64_t> kOut = {24, 8, 10};
-const std::vector<std::string> kNames = {"attn.q_proj", "attn.k_proj", "attn.v_proj"};
+constexpr int64_t kRows = 12, kIn = ThreeLayers::kIn;
+const std::vector<int64_t>& kOut = ThreeLayers::kOut;
+const std::vector<std::string>& kNames = ThreeLayers::kNames;
 const PassContext kTraining{.training = true, .seed = 3, .step = 2, .slot = 1};
-
-class ThreeWeights final : public WeightSource {
- public:
-  ThreeWeights() {
-    for (size_t i = 0; i < kNames.size(); ++i) {
-      weights_.push_back({kNames[i] + ".weight", at::kFloat, {kOut[i], kIn}});
-      values_.push_back(at::randn({kOut[i], kIn}));
-    }
-  }
-  const std::string& location() const override { return location_; }
-  const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override { return values_[index]; }
-
- private:
-  std::string location_ = "three weights";
-  std::vector<WeightInfo> weights_;
-  std::vector<at::Tensor> values_;
-};
 
 struct Adapted {
   size_t layer;
@@ -40,25 +23,18 @@ const std::vector<Adapted> kAdapted = {{0, 4, 0}, {2, 2, 1}};  // k_proj has no 
 
 class LoraOnAGroup : public testing::TestWithParam<double> {  // lora_dropout
  protected:
-  LoraOnAGroup() : group_(layers()) {
+  LoraOnAGroup() : group_(source_.linears()) {
     at::manual_seed(17);
     AdapterConfig config{.lora_rank = 4, .lora_alpha = 6.0, .lora_dropout = GetParam()};
     config.rank_pattern = {{"v_proj", 2}};
-    adapter_ = adapters().at("lora")(
-        {.groups = {&group_}, .config = config, .targets = {kNames[0], kNames[2]}});
+    adapter_ =
+        make_adapter({.groups = {&group_}, .config = config, .targets = {kNames[0], kNames[2]}});
     TrainableParams& params = adapter_->params();
     for (size_t i = 0; i < params.entries().size(); ++i)
       params.view(i).copy_(at::randn(params.entries()[i].shape));
     adapter_->attach(1);
     x_ = at::randn({kRows, kIn});
     for (const int64_t width : kOut) dy_.push_back(at::randn({kRows, width}));
-  }
-
-  std::vector<Linear> layers() {
-    std::vector<Linear> all;
-    for (size_t i = 0; i < kNames.size(); ++i)
-      all.emplace_back(kNames[i], FrozenWeight(source_, i), FrozenWeight());
-    return all;
   }
 
   /// scale * B(A(drop(x))) with scale = alpha / rank.
@@ -72,7 +48,7 @@ class LoraOnAGroup : public testing::TestWithParam<double> {  // lora_dropout
     return at::matmul(at::matmul(dropped, a.t()), b.t()) * (6.0 / static_cast<double>(one.rank));
   }
 
-  ThreeWeights source_;
+  ThreeLayers source_;
   LinearGroup group_;
   std::unique_ptr<Adapter> adapter_;
   at::Tensor x_;
@@ -106,7 +82,7 @@ TEST_P(LoraOnAGroup, GivesTheGradientsOfEachLayerOnItsOwn) {
   EXPECT_TRUE(at::allclose(dx, x.grad(), 1e-4, 1e-4));
   for (size_t i = 0; i < learning.size(); ++i)
     EXPECT_TRUE(at::allclose(params.gradient_view(i), learning[i].grad(), 1e-4, 1e-4))
-        << params.entries()[i].name;
+        << params.entries()[i].name();
 }
 
 TEST_P(LoraOnAGroup, AddsToGradientsThatAreThere) {
@@ -125,7 +101,7 @@ TEST_P(LoraOnAGroup, MergesIntoItsLayersAlone) {
   const PassContext inference;
   const std::vector<at::Tensor> outputs = group_.forward(x_, inference);
   for (size_t l = 0; l < outputs.size(); ++l) {
-    const at::Tensor merged = source_.acquire(l) + group_.merged_delta(l);
+    const at::Tensor merged = group_.merged_weight(l, source_.acquire(l));
     EXPECT_TRUE(at::allclose(at::matmul(x_, merged.t()), outputs[l], 1e-4, 1e-4)) << kNames[l];
   }
 }

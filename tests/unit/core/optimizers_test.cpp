@@ -42,6 +42,36 @@ TEST_P(EveryOptimizer, NamesTheStateThatIsMissing) {
   EXPECT_THROW(optimizer->restore({}, "checkpoint-1"), ModelError);
 }
 
+TEST_P(EveryOptimizer, TakesAllAsOneGroupWithTheBitsOfNone) {
+  const at::Tensor plain = at::ones({600}), grouped = at::ones({600});
+  const auto first = optimizers().at(GetParam())({plain, {}});
+  const auto second = optimizers().at(GetParam())({grouped, {}, {{0, 600, 1}}});
+  for (int step = 0; step < 3; ++step) {
+    const at::Tensor gradient = at::sin(at::arange(600, at::kFloat) + step);
+    first->step(gradient, 0.1), second->step(gradient, 0.1);
+  }
+  EXPECT_TRUE(at::equal(plain, grouped));
+}
+
+// Each group goes where a run at its own rate would take all parameters; the groups cut through
+// blocks of moments.
+TEST_P(EveryOptimizer, MovesEachGroupAtItsOwnRate) {
+  const std::vector<ParameterGroup> groups = {{0, 100, 1}, {100, 450, 16}, {450, 600, 1}};
+  const at::Tensor grouped = at::ones({600}), slow = at::ones({600}), fast = at::ones({600});
+  const auto optimizer = optimizers().at(GetParam())({grouped, {}, groups});
+  const auto at_one = optimizers().at(GetParam())({slow, {}});
+  const auto at_sixteen = optimizers().at(GetParam())({fast, {}});
+  for (int step = 0; step < 3; ++step) {
+    const at::Tensor gradient = at::sin(at::arange(600, at::kFloat) + step);
+    optimizer->step(gradient, 0.01), at_one->step(gradient, 0.01), at_sixteen->step(gradient, 0.16);
+  }
+  for (const ParameterGroup& group : groups) {
+    const at::Tensor wanted = group.rate_factor == 1 ? slow : fast;
+    EXPECT_TRUE(at::allclose(grouped.slice(0, group.first, group.end),
+                             wanted.slice(0, group.first, group.end), 1e-6, 1e-7));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::ValuesIn(optimizers().names()),
                          [](const auto& info) { return std::string(info.param); });
 

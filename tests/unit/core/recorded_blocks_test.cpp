@@ -1,6 +1,8 @@
 // Blocks as recorded graphs, with a recorder for the host: the bits of the plain path whatever
 // micro-batches come, and what is recorded when.
 
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -68,11 +70,11 @@ class SmallModel {
                 {.compute = setting.dtype,
                  .device = setting.device,
                  .recompute_blocks = setting.recompute}) {
-    adapter = adapters().at("lora")({.groups = decoder.linear_groups(),
-                                     .config = {.lora_dropout = setting.dropout},
-                                     .targets = targets(setting),
-                                     .compute = setting.dtype,
-                                     .device = setting.device});
+    adapter = make_adapter({.groups = decoder.linear_groups(),
+                            .config = {.lora_dropout = setting.dropout},
+                            .targets = targets(setting),
+                            .compute = setting.dtype,
+                            .device = setting.device});
     params().allocate(setting.device, /*gradient_stays=*/true);
     const at::Tensor places = at::arange(params().num_elements(), at::kFloat);
     params().flat().copy_(at::sin(places * 1.7) * 0.1);
@@ -256,6 +258,40 @@ TEST(Recording, GivesUpTheShapeThatWasNotUsedForLongest) {
   recorder->events.clear();
   run(6);
   EXPECT_THAT(recorder->events, ElementsAre("replay 0", "replay 1", "replay 2", "replay 3"));
+}
+
+// Kernels were recorded with the adapters of their pass.
+TEST(Recording, KeepsPassesWithOtherAdaptersApart) {
+  SmallModel plain({}), recorded({});
+  recorded.decoder.record_blocks(std::make_shared<HostRecorder>());
+  const std::vector<std::optional<std::vector<ActiveAdapter>>> sets = {
+      std::nullopt, {{}}, {{{.weight = 0.5}}}, {{{.first_row = 2, .end_row = 5}}}};
+  std::vector<double> losses;
+  for (size_t i = 0; i < 4 * sets.size(); ++i) {
+    PassContext pass = pass_number(1);
+    pass.adapters = sets[i % sets.size()];
+    const TextBatch batch = batch_of_shape(2, 8, 1);
+    losses.push_back(recorded.decoder.forward_backward(batch, pass));
+    EXPECT_EQ(losses.back(), plain.decoder.forward_backward(batch, pass)) << "pass " << i;
+    EXPECT_TRUE(at::equal(recorded.params().take_gradient(), plain.params().take_gradient()));
+  }
+  EXPECT_EQ(std::set<double>(losses.begin(), losses.end()).size(), sets.size());
+}
+
+TEST(AdaptersOfAPass, AreNoneForTheBaseAlone) {
+  SmallModel model({});
+  Decoder bare(model.decoder.spec(), model.weights, model.decoder.options());
+  const TextBatch batch = batch_of_shape(2, 8, 1);
+  EXPECT_EQ(model.decoder.forward_backward(batch, {.adapters = {{}}}),
+            bare.forward_backward(batch, {}));
+  EXPECT_EQ(model.params().gradient().abs().max().item<float>(), 0);
+  EXPECT_NE(model.decoder.forward_backward(batch, {}), bare.forward_backward(batch, {}));
+}
+
+TEST(AdaptersOfAPass, SitOnTheModel) {
+  SmallModel model({});
+  EXPECT_DEATH(model.decoder.forward_backward(batch_of_shape(1, 4, 1), {.adapters = {{{.id = 7}}}}),
+               "adapter 7 is not attached");
 }
 
 // The watch over addresses is able to fail.

@@ -12,8 +12,8 @@ namespace {
 /// What one rank holds after two steps: two tensors and their moments.
 struct Replica {
   Replica() {
-    params.add("q_proj.lora_A.weight", {2, 3});
-    params.add("q_proj.lora_B.weight", {3, 2});
+    params.add({"q_proj", "lora_A"}, {2, 3});
+    params.add({"q_proj", "lora_B"}, {3, 2});
     params.allocate(at::kCPU);
     optimizer = optimizers().at("adamw")({.params = params.flat(), .config = {}});
     for (int step = 0; step < 2; ++step) optimizer->step(at::arange(12, at::kFloat), 0.1);
@@ -55,7 +55,7 @@ TEST(Replicas, NameTheRankAndTheTensorOfOneFlippedBit) {
     if (rank == 1) replica.params.flat().view(at::kInt)[7].bitwise_xor_(1);
   });
   EXPECT_EQ(error,
-            "[rank 1/3 localhost step 2]: 'q_proj.lora_B.weight' differs from rank 0's, expected "
+            "[rank 1/3 localhost step 2]: 'q_proj.lora_B' differs from rank 0's, expected "
             "the same bits on all ranks; resume from the last checkpoint; if it comes again, test "
             "that host's memory");
 }
@@ -64,8 +64,8 @@ TEST(Replicas, NameTheRankThatIsAloneEvenWhereItIsRankZero) {
   const std::string error = error_of_replicas(3, [](Replica& replica, int rank) {
     if (rank == 0) replica.params.flat().view(at::kInt)[0].bitwise_xor_(1);
   });
-  EXPECT_TRUE(error.starts_with(
-      "[rank 0/3 localhost step 2]: 'q_proj.lora_A.weight' differs from rank 1's"))
+  EXPECT_TRUE(
+      error.starts_with("[rank 0/3 localhost step 2]: 'q_proj.lora_A' differs from rank 1's"))
       << error;
 }
 
@@ -76,7 +76,7 @@ TEST(Replicas, SeeABitOfAMomentToo) {
     });
     const std::string name = moment == 0 ? "exp_avg" : "exp_avg_sq";
     EXPECT_TRUE(error.starts_with(fmt::format(
-        "[rank 1/2 localhost step 2]: '{} of q_proj.lora_B.weight' differs from rank 0's", name)))
+        "[rank 1/2 localhost step 2]: '{} of q_proj.lora_B' differs from rank 0's", name)))
         << error;
   }
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/adapters/adapter.hpp"
+#include "core/adapters/lora.hpp"
 #include "core/base/error.hpp"
 
 namespace lora_dist {

@@ -47,11 +47,11 @@ class LinearTask final : public Task {
 class TwoNumbers final : public Adapter {
  public:
   explicit TwoNumbers(bool gradient_stays) {
-    params_.add("w", {2});
+    params_.add({"layer", "w"}, {2});
     params_.allocate(at::kCPU, gradient_stays);
   }
   TrainableParams& params() override { return params_; }
-  void attach(double) override {}
+  void attach(double, int) override {}
   void initialize(uint64_t) override { params_.flat().fill_(1); }
   void refresh() override {}
 
@@ -215,7 +215,7 @@ TEST(Trainer, ExportsTheBestStateOfAnEarlierLife) {
   bench.so_far.emplace();
   bench.so_far->summary.steps = 1;
   bench.so_far->held_out.add(1, -1e9);
-  bench.so_far->best_adapter = {{"w", at::tensor({7.0f, 8.0f})}};
+  bench.so_far->best_adapter = {{"layer.w", at::tensor({7.0f, 8.0f})}};
   const TrainingResult result =
       bench.run({.save_steps = 0, .eval_steps = 1, .load_best_model_at_end = true});
   EXPECT_EQ(result.exported_step, 1);
@@ -312,10 +312,11 @@ TEST(Trainer, StopsAllRanksWhenOneBitOfOneRankHasFlipped) {
       bench.run({.save_steps = 5, .hash_check_steps = 3});  // compares after 3, and before a save
       ADD_FAILURE() << "rank 2 differs";
     } catch (const NumericsError& error) {
-      EXPECT_STREQ(error.what(),
-                   "[rank 2/4 localhost step 5]: 'w' differs from rank 0's, expected the same bits "
-                   "on all ranks; resume from the last checkpoint; if it comes again, test that "
-                   "host's memory");
+      EXPECT_STREQ(
+          error.what(),
+          "[rank 2/4 localhost step 5]: 'layer.w' differs from rank 0's, expected the same bits "
+          "on all ranks; resume from the last checkpoint; if it comes again, test that "
+          "host's memory");
     }
     EXPECT_EQ(bench.recorder.steps.size(), 5u);
     EXPECT_TRUE(bench.store.steps.empty()) << "what differs is not kept";
@@ -345,19 +346,20 @@ TEST(Trainer, GivesTheSameBitsAtEveryWorldSize) {
 
 TEST(TrainableParams, StayWhereTheyAreWithTheirGradient) {
   TrainableParams params;
-  params.add("w", {3});
+  params.add({"layer", "w"}, {3});
   params.allocate(at::kCPU, /*gradient_stays=*/true);
   const void* place = params.gradient().const_data_ptr();
   const at::Tensor slot = at::tensor({1.0f, 2.0f, 3.0f});
   params.gradient_view(0).add_(slot);
   const at::Tensor taken = params.take_gradient();
   params.gradient_view(0).add_(2 * slot);
-  const at::Tensor lent = params.gradient();
-  params.lend_gradient();
-  EXPECT_TRUE(at::equal(taken, slot));
-  EXPECT_TRUE(at::equal(lent, 2 * slot));
-  EXPECT_DEATH(params.gradient_view(0), "is being summed already");
-  params.take_back_gradient();
+  {
+    GradientLoan loan(params);
+    EXPECT_TRUE(at::equal(taken, slot));
+    EXPECT_TRUE(at::equal(loan.gradient(), 2 * slot));
+    loan.close(1);
+    EXPECT_DEATH(params.gradient_view(0), "is being summed already");
+  }
   EXPECT_TRUE(at::equal(params.gradient_view(0), at::zeros({3})));
   EXPECT_EQ(params.gradient().const_data_ptr(), place);
 }

@@ -6,6 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/adapters/lora.hpp"
+#include "core/base/sha256.hpp"
+#include "data/exports/peft.hpp"
+#include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "data/weights/safetensors.hpp"
 #include "tests/support/error_text.hpp"
@@ -17,8 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string tensor_name(int layer, const char* module, const char* matrix) {
-  return fmt::format("base_model.model.model.layers.{}.self_attn.{}.lora_{}.weight", layer, module,
-                     matrix);
+  return fmt::format("model.layers.{}.self_attn.{}.lora_{}", layer, module, matrix);
 }
 
 /// q_proj and v_proj of two layers, width 6, values that no two elements share.
@@ -38,10 +41,10 @@ NamedTensors some_tensors(int64_t lora_rank) {
 
 AdapterDescription some_description() {
   return {.base_model = "models/base",
-          .lora_rank = 4,
-          .lora_alpha = 8,
-          .lora_dropout = 0.05,
-          .target_modules = {{"v_proj", "q_proj"}, {}, false},
+          .settings = {.lora_rank = 4,
+                       .lora_alpha = 8,
+                       .lora_dropout = 0.05,
+                       .target_modules = {{"v_proj", "q_proj"}, {}, false}},
           .template_name = "alpaca"};
 }
 
@@ -49,7 +52,7 @@ class AdapterFolder : public testing::Test {
  protected:
   void write(const AdapterDescription& description, int64_t lora_rank = 4,
              const std::string& save_dtype = "fp32") {
-    write_adapter(folder_.path(), description, some_tensors(lora_rank), save_dtype);
+    peft_dialect().write(folder_.path(), description, some_tensors(lora_rank), save_dtype);
   }
   nlohmann::ordered_json config() { return read_json_file(folder_.file("adapter_config.json")); }
   void change_config(const std::function<void(nlohmann::ordered_json&)>& change) {
@@ -114,10 +117,10 @@ TEST_F(AdapterFolder, ComesBackBitForBit) {
     EXPECT_TRUE(at::equal(adapter.tensors[i].second, expected[i].second));
   }
   EXPECT_EQ(adapter.description.base_model, "models/base");
-  EXPECT_EQ(adapter.description.lora_rank, 4);
-  EXPECT_EQ(adapter.description.lora_alpha, 8);
-  EXPECT_EQ(adapter.description.lora_dropout, 0.05);
-  EXPECT_EQ(adapter.description.target_modules.suffixes,
+  EXPECT_EQ(adapter.description.settings.lora_rank, 4);
+  EXPECT_EQ(adapter.description.settings.lora_alpha, 8);
+  EXPECT_EQ(adapter.description.settings.lora_dropout, 0.05);
+  EXPECT_EQ(adapter.description.settings.target_modules.suffixes,
             (std::vector<std::string>{"q_proj", "v_proj"}));
   EXPECT_EQ(adapter.description.template_name, "alpaca");
 }
@@ -138,7 +141,7 @@ TEST_F(AdapterFolder, AValueTooLargeForFp16IsAnErrorAndNotInfinity) {
   NamedTensors tensors = some_tensors(4);
   tensors[0].second[0][0] = 70000.0;
   const std::string text = error_text<ModelError>(
-      [&] { write_adapter(folder_.path(), some_description(), tensors, "fp16"); });
+      [&] { peft_dialect().write(folder_.path(), some_description(), tensors, "fp16"); });
   EXPECT_NE(
       text.find(
           "holds 70000, too large for the type of save_dtype; set save_dtype to bf16 or fp32"),
@@ -148,22 +151,24 @@ TEST_F(AdapterFolder, AValueTooLargeForFp16IsAnErrorAndNotInfinity) {
 
 TEST_F(AdapterFolder, TargetModulesAreAListARegexOrWhatAllLinearMeant) {
   AdapterDescription description = some_description();
-  description.target_modules = {{}, ".*\\.(q|v)_proj", false};
+  description.settings.target_modules = {{}, ".*\\.(q|v)_proj", false};
   write(description);
   EXPECT_EQ(config()["target_modules"], ".*\\.(q|v)_proj");
-  EXPECT_EQ(load_adapter(folder_.path()).description.target_modules.regex, ".*\\.(q|v)_proj");
-  description.target_modules = {{}, {}, true};
+  EXPECT_EQ(load_adapter(folder_.path()).description.settings.target_modules.regex,
+            ".*\\.(q|v)_proj");
+  description.settings.target_modules = {{}, {}, true};
   write(description);
   EXPECT_EQ(config()["target_modules"], (std::vector<std::string>{"q_proj", "v_proj"}));
 }
 
 TEST_F(AdapterFolder, PatternsKeepTheirOrder) {
   AdapterDescription description = some_description();
-  description.rank_pattern = {{"v_proj", 4}, {"layers\\.0\\..*", 4}, {"a", 2}};
-  description.alpha_pattern = {{"q_proj", 12.5}};
+  description.settings.rank_pattern = {{"v_proj", 4}, {"layers\\.0\\..*", 4}, {"a", 2}};
+  description.settings.alpha_pattern = {{"q_proj", 12.5}};
   write(description);
   EXPECT_EQ(config()["rank_pattern"].dump(), R"({"v_proj":4,"layers\\.0\\..*":4,"a":2})");
-  EXPECT_EQ(load_adapter(folder_.path()).description.rank_pattern, description.rank_pattern);
+  EXPECT_EQ(load_adapter(folder_.path()).description.settings.rank_pattern,
+            description.settings.rank_pattern);
   EXPECT_EQ(config()["alpha_pattern"].dump(), R"({"q_proj":12.5})");
 }
 
@@ -184,42 +189,56 @@ TEST_F(AdapterFolder, IsRefusedWhereItsConfigDoesNotChooseItsTensors) {
 }
 
 TEST(AdapterDescription, PatternsFollowTheRuleOfPeft) {
-  AdapterDescription description = {.lora_rank = 8, .lora_alpha = 16};
-  description.rank_pattern = {{"layers\\.0\\.self_attn\\.q_proj", 2}, {"q_proj", 4}};
-  description.alpha_pattern = {{"v_proj", 5}};
-  EXPECT_EQ(description.rank_of("model.layers.0.self_attn.q_proj"), 2);
-  EXPECT_EQ(description.rank_of("model.layers.10.self_attn.q_proj"), 4);
-  EXPECT_EQ(description.rank_of("model.layers.0.self_attn.my_q_proj"),
+  AdapterDescription description = {.settings = {.lora_rank = 8, .lora_alpha = 16}};
+  description.settings.rank_pattern = {{"layers\\.0\\.self_attn\\.q_proj", 2}, {"q_proj", 4}};
+  description.settings.alpha_pattern = {{"v_proj", 5}};
+  EXPECT_EQ(lora_rank_of(description.settings, "model.layers.0.self_attn.q_proj"), 2);
+  EXPECT_EQ(lora_rank_of(description.settings, "model.layers.10.self_attn.q_proj"), 4);
+  EXPECT_EQ(lora_rank_of(description.settings, "model.layers.0.self_attn.my_q_proj"),
             8);  // K follows a dot or the start
-  EXPECT_EQ(description.scale_of("model.layers.1.self_attn.q_proj"), 16.0 / 4);
-  EXPECT_EQ(description.scale_of("model.layers.1.self_attn.v_proj"), 5.0 / 8);
-  description.use_rslora = true;
-  EXPECT_DOUBLE_EQ(description.scale_of("x.q_proj"), 16.0 / std::sqrt(4.0));
+  EXPECT_EQ(lora_scale_of(description.settings, "model.layers.1.self_attn.q_proj"), 16.0 / 4);
+  EXPECT_EQ(lora_scale_of(description.settings, "model.layers.1.self_attn.v_proj"), 5.0 / 8);
+  description.settings.use_rslora = true;
+  EXPECT_DOUBLE_EQ(lora_scale_of(description.settings, "x.q_proj"), 16.0 / std::sqrt(4.0));
 }
 
 TEST(AdapterDescription, ComesFromTheConfig) {
   Config config;
   config.model.base_model = "b";
   config.adapter.lora_rank = 16;
-  EXPECT_EQ(describe_adapter(config, "chatml").lora_alpha, 32);
+  EXPECT_EQ(lora_alpha_of(describe_adapter(config, "chatml").settings, "q_proj"), 32);
   config.adapter.lora_alpha = 7;
   config.adapter.use_rslora = true;
   const AdapterDescription description = describe_adapter(config, "chatml");
   EXPECT_EQ(description.base_model, "b");
-  EXPECT_EQ(description.lora_alpha, 7);
-  EXPECT_TRUE(description.use_rslora);
+  EXPECT_EQ(description.settings.lora_alpha, 7);
+  EXPECT_TRUE(description.settings.use_rslora);
   EXPECT_EQ(description.template_name, "chatml");
 }
 
-TEST(ModuleOf, IsTheNamePeftGivesTheLayer) {
-  EXPECT_EQ(module_of("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"),
-            "model.layers.0.self_attn.q_proj");
-  EXPECT_EQ(module_of("base_model.model.lm_head.lora_B.weight"), "lm_head");
+TEST(PeftDialect, NamesTensorsAsPeftDoes) {
+  EXPECT_EQ(peft_dialect().key_of({"model.layers.0.self_attn.q_proj", "lora_A"}),
+            "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
+  EXPECT_EQ(peft_dialect().parse("base_model.model.lm_head.lora_B.weight"),
+            (ModuleRole{"lm_head", "lora_B"}));
   for (const char* other :
        {"base_model.model.q.lora_magnitude_vector", "base_model.model.q.lora_B.bias",
         "q.lora_A.weight", "base_model.model.embed_tokens.lora_embedding_A",
         "base_model.model.lora_A.weight"})
-    EXPECT_EQ(module_of(other), "") << other;
+    EXPECT_FALSE(peft_dialect().parse(other)) << other;
+}
+
+// What run.json has recorded since the first release is over PEFT's keys.
+TEST(AdapterHash, IsOverTheKeysOfTheFileInTheirOrder) {
+  Sha256 hash;
+  const std::vector<float> a = {1, 2}, b = {3, 4};
+  hash.update(std::string("base_model.model.m.lora_A.weight\0001,2\0", 37));
+  hash.update(a.data(), 8);
+  hash.update(std::string("base_model.model.m.lora_B.weight\0002,1\0", 37));
+  hash.update(b.data(), 8);
+  EXPECT_EQ(adapter_sha256({{"m.lora_B", at::tensor({3.0f, 4.0f}).view({2, 1})},
+                            {"m.lora_A", at::tensor({1.0f, 2.0f}).view({1, 2})}}),
+            hash.hex());
 }
 
 TEST_F(AdapterFolder, AFileAloneCarriesItsDescription) {
@@ -227,23 +246,24 @@ TEST_F(AdapterFolder, AFileAloneCarriesItsDescription) {
   const TempFolder elsewhere;
   fs::copy_file(folder_.file("adapter_model.safetensors"), elsewhere.file("mine.safetensors"));
   const LoadedAdapter adapter = load_adapter(elsewhere.file("mine.safetensors"));
-  EXPECT_EQ(adapter.description.lora_alpha, 8);
+  EXPECT_EQ(adapter.description.settings.lora_alpha, 8);
   EXPECT_EQ(adapter.description.template_name, "alpaca");
   // The configuration of another adapter beside it changes nothing.
   elsewhere.write("adapter_config.json", R"({"peft_type": "LORA", "r": 4, "lora_alpha": 99,)"
                                          R"( "target_modules": ["q_proj", "v_proj"]})");
-  EXPECT_EQ(load_adapter(elsewhere.file("mine.safetensors")).description.lora_alpha, 8);
+  EXPECT_EQ(load_adapter(elsewhere.file("mine.safetensors")).description.settings.lora_alpha, 8);
 }
 
 TEST_F(AdapterFolder, AForeignFileIsDescribedByTheConfigBesideItOrRefused) {
-  write_safetensors(folder_.file("foreign.safetensors"), some_tensors(4), {{"format", "pt"}});
+  write_safetensors(folder_.file("foreign.safetensors"),
+                    in_dialect(peft_dialect(), some_tensors(4)), {{"format", "pt"}});
   EXPECT_EQ(load_error(folder_.file("foreign.safetensors")),
             "adapter/foreign.safetensors: no adapter_config.json beside it and none in its header, "
             "so lora_alpha is unknown; "
             "give the PEFT folder of this adapter");
   folder_.write("adapter_config.json", R"({"peft_type": "LORA", "r": 4, "lora_alpha": 99,)"
                                        R"( "target_modules": ["q_proj", "v_proj"]})");
-  EXPECT_EQ(load_adapter(folder_.file("foreign.safetensors")).description.lora_alpha, 99);
+  EXPECT_EQ(load_adapter(folder_.file("foreign.safetensors")).description.settings.lora_alpha, 99);
 }
 
 // Museum 79.
@@ -314,7 +334,7 @@ TEST_F(AdapterFolder, MadeForABaseThatItsInitialisationChangedIsRefused) {
 TEST_F(AdapterFolder, TensorsThatAreNotLoraOfALinearLayerAreNamed) {
   write(some_description());
   const auto line = [&](const std::string& name, const at::Tensor& tensor) {
-    NamedTensors tensors = some_tensors(4);
+    NamedTensors tensors = in_dialect(peft_dialect(), some_tensors(4));
     tensors.emplace_back(name, tensor);
     write_safetensors(folder_.file("adapter_model.safetensors"), tensors, {});
     return load_error();
@@ -330,15 +350,16 @@ TEST_F(AdapterFolder, TensorsThatAreNotLoraOfALinearLayerAreNamed) {
 TEST_F(AdapterFolder, ValuesThatAreNotFiniteAreRefused) {
   NamedTensors tensors = some_tensors(4);
   tensors[1].second[2][3] = std::nan("");
-  write_adapter(folder_.path(), some_description(), tensors, "fp32");
-  EXPECT_EQ(load_error(),
-            "adapter/: tensor '" + tensors[1].first + "' holds NaN at [2, 3]; download again");
+  peft_dialect().write(folder_.path(), some_description(), tensors, "fp32");
+  EXPECT_EQ(load_error(), "adapter/: tensor '" +
+                              peft_dialect().key_of(ModuleRole::of(tensors[1].first)) +
+                              "' holds NaN at [2, 3]; download again");
 }
 
 TEST_F(AdapterFolder, ChosenLayersBecomeFullNames) {
   write(some_description());
   change_config([](auto& config) { config["layers_to_transform"] = {0, 1}; });
-  EXPECT_EQ(load_adapter(folder_.path()).description.target_modules.suffixes.front(),
+  EXPECT_EQ(load_adapter(folder_.path()).description.settings.target_modules.suffixes.front(),
             "model.layers.0.self_attn.q_proj");
 }
 

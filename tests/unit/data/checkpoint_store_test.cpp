@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "data/checkpoints/store.hpp"
+#include "data/exports/adapter_files.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "tests/support/error_text.hpp"
@@ -16,22 +17,21 @@ namespace {
 namespace fs = std::filesystem;
 
 StoreOptions options_for(const TempFolder& folder, int64_t save_total_limit = 0) {
-  return {
-      .output_dir = folder.path(),
-      .save_total_limit = save_total_limit,
-      .config_yaml = "lora_rank: 2\n",
-      .description = {.base_model = "b", .lora_rank = 2, .target_modules = {{"q_proj"}, {}, false}},
-      .fingerprints = {{"dataset", "d1"}, {"base", "b1"}}};
+  return {.output_dir = folder.path(),
+          .save_total_limit = save_total_limit,
+          .config_yaml = "lora_rank: 2\n",
+          .description = {.base_model = "b",
+                          .settings = {.lora_rank = 2, .target_modules = {{"q_proj"}, {}, false}}},
+          .fingerprints = {{"dataset", "d1"}, {"base", "b1"}}};
 }
 
 TrainingState state_of(int64_t step) {
   const auto value = static_cast<double>(step);
-  const std::string module = "base_model.model.q_proj.lora_";
   return {
       .step = step,
       .epoch = value / 3,
-      .adapter = {{module + "A.weight", at::linspace(value, value + 0.1, 6).reshape({2, 3})},
-                  {module + "B.weight", at::linspace(-1.0 / 3, value, 8).reshape({4, 2})}},
+      .adapter = {{"q_proj.lora_A", at::linspace(value, value + 0.1, 6).reshape({2, 3})},
+                  {"q_proj.lora_B", at::linspace(-1.0 / 3, value, 8).reshape({4, 2})}},
       .optimizer = {{"exp_avg", at::linspace(0, 1e-9, 14)}, {"exp_avg_sq", at::full({14}, 1e-40)}},
       .trainer = {{"global_step", step},
                   {"log_history", {{{"loss", 0.1 * value}, {"step", step}}}}}};

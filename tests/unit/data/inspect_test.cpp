@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "data/checkpoints/store.hpp"
+#include "data/exports/peft.hpp"
 #include "data/preparation/manifest.hpp"
 #include "data/weights/safetensors.hpp"
 #include "tests/support/error_text.hpp"
@@ -16,18 +17,14 @@
 namespace lora_dist {
 namespace {
 
-const std::string kModule = "base_model.model.q_proj.lora_";
-
 AdapterDescription description() {
   return {.base_model = "b",
-          .lora_rank = 2,
-          .lora_alpha = 6,
-          .target_modules = {{"q_proj"}, {}, false},
+          .settings = {.lora_rank = 2, .lora_alpha = 6, .target_modules = {{"q_proj"}, {}, false}},
           .template_name = "plain"};
 }
 
 NamedTensors tensors() {
-  return {{kModule + "A.weight", at::full({2, 3}, 2.0)}, {kModule + "B.weight", at::zeros({4, 2})}};
+  return {{"q_proj.lora_A", at::full({2, 3}, 2.0)}, {"q_proj.lora_B", at::zeros({4, 2})}};
 }
 
 TEST(Inspect, ASafetensorsFileListsItsTensors) {
@@ -48,7 +45,7 @@ TEST(Inspect, ASafetensorsFileListsItsTensors) {
 
 TEST(Inspect, AnAdapterTellsRankScaleAndNorms) {
   const TempFolder folder;
-  write_adapter(folder.path(), description(), tensors(), "fp32");
+  peft_dialect().write(folder.path(), description(), tensors(), "fp32");
   for (const std::string& path : {folder.path(), folder.file("adapter_model.safetensors")}) {
     const auto it = inspect_path(path);
     EXPECT_EQ(it["kind"], "adapter");

@@ -72,10 +72,9 @@ struct DryRank {
       cut = make_sharded_weights(files, weight_units(DecoderOutline(spec).table(), files),
                                  host ? *host : world);
     decoder = std::make_unique<Decoder>(spec, cut ? *cut : files, ModelOptions{});
-    adapter =
-        adapters().at("lora")({.groups = decoder->linear_groups(),
-                               .config = config,
-                               .targets = modules_of_every_block(spec, {"q_proj", "v_proj"})});
+    adapter = make_adapter({.groups = decoder->linear_groups(),
+                            .config = config,
+                            .targets = modules_of_every_block(spec, {"q_proj", "v_proj"})});
     adapter->initialize(1);
     adapter->attach(1);
     optimizer = optimizers().at("adamw")({.params = adapter->params().flat(), .config = {}});

@@ -31,9 +31,9 @@ TEST(SteadyState, AsksTheSystemForNoMemory) {
   PaperWeights files(spec);
   Decoder decoder(spec, files, {});
   const auto adapter =
-      adapters().at("lora")({.groups = decoder.linear_groups(),
-                             .config = {.lora_dropout = 0.1},
-                             .targets = modules_of_every_block(spec, {"q_proj", "v_proj"})});
+      make_adapter({.groups = decoder.linear_groups(),
+                    .config = {.lora_dropout = 0.1},
+                    .targets = modules_of_every_block(spec, {"q_proj", "v_proj"})});
   adapter->initialize(1);
   adapter->attach(1);
   const auto optimizer =

@@ -1,10 +1,10 @@
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/peft_config.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 #include <set>
 
+#include "core/adapters/lora.hpp"
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
 #include "data/io/json.hpp"
@@ -16,8 +16,18 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kPeftVersion = "0.21.0";  // whose set of keys this is
-constexpr std::string_view kPrefix = "base_model.model.";
 constexpr int64_t kMaxLoraRank = 1024;
+
+/// What PEFT calls our methods and tasks.
+constexpr std::pair<std::string_view, const char*> kMethods[] = {{"lora", "LORA"}};
+constexpr std::pair<std::string_view, const char*> kTasks[] = {{"text-generation", "CAUSAL_LM"}};
+
+template <class Table>
+Json peft_word(const Table& table, std::string_view word) {
+  for (const auto& [ours, theirs] : table)
+    if (ours == word) return theirs;
+  return nullptr;
+}
 
 /// Keys that must be absent, null, false or empty: each asks for something that the adapter's two
 /// matrices lack.
@@ -77,8 +87,8 @@ Json pattern_map(const PatternMap& patterns) {
 std::set<std::string> last_names(const NamedTensors& tensors) {
   std::set<std::string> names;
   for (const auto& [name, tensor] : tensors) {
-    const std::string module = module_of(name);
-    if (!module.empty()) names.insert(module.substr(module.rfind('.') + 1));
+    const std::string module = ModuleRole::of(name).module;
+    names.insert(module.substr(module.rfind('.') + 1));
   }
   return names;
 }
@@ -88,22 +98,6 @@ Json module_pattern(const ModulePattern& pattern, const NamedTensors& tensors) {
   if (!pattern.suffixes.empty())
     return std::set<std::string>(pattern.suffixes.begin(), pattern.suffixes.end());
   if (!pattern.regex.empty()) return pattern.regex;
-  return nullptr;
-}
-
-/// PEFT's rule: pattern K fits module N where ^(.*\.)?(K)$ matches; the first in order wins.
-const double* first_match(const PatternMap& patterns, const std::string& module) {
-  for (const auto& [pattern, value] : patterns) {
-    try {
-      if (std::regex_match(module, std::regex("(.*\\.)?(" + pattern + ")"))) return &value;
-    } catch (const std::regex_error& error) {
-      throw ModelError(
-          {"rank_pattern, alpha_pattern",
-           fmt::format("'{}' is no regular expression ({})", printable(pattern), error.what()),
-           {},
-           {}});
-    }
-  }
   return nullptr;
 }
 
@@ -199,7 +193,8 @@ ModulePattern parse_pattern(const Json& config, const char* key, const std::stri
   if (value == config.end() || value->is_null()) return pattern;
   if (value->is_string()) {
     const auto text = value->get<std::string>();
-    (text == "all-linear" ? pattern.all_linear = true : (pattern.regex = text, true));
+    pattern.all_linear = text == "all-linear";
+    if (!pattern.all_linear) pattern.regex = text;
     return pattern;
   }
   if (!value->is_array())
@@ -212,6 +207,15 @@ ModulePattern parse_pattern(const Json& config, const char* key, const std::stri
     pattern.suffixes.push_back(item.get<std::string>());
   }
   return pattern;
+}
+
+void require_expression(const std::string& pattern, const char* key, const std::string& where) {
+  try {
+    pattern_value({{pattern, 0}}, /*name=*/{}, 0);
+  } catch (const ConfigError&) {
+    throw ModelError(
+        {where, fmt::format("{} '{}' is no regular expression", key, printable(pattern)), {}, {}});
+  }
 }
 
 PatternMap parse_pattern_map(const Json& config, const char* key, const std::string& where) {
@@ -228,6 +232,7 @@ PatternMap parse_pattern_map(const Json& config, const char* key, const std::str
            fmt::format("{} '{}' is {}", key, printable(pattern), json_kind(item.type())),
            "a number",
            {}});
+    require_expression(pattern, key, where);
     patterns.emplace_back(pattern, item.get<double>());
   }
   return patterns;
@@ -241,91 +246,59 @@ void check_rank(double lora_rank, const char* key, const std::string& where) {
 
 }  // namespace
 
-int64_t AdapterDescription::rank_of(const std::string& module) const {
-  const double* own = first_match(rank_pattern, module);
-  return own ? static_cast<int64_t>(*own) : lora_rank;
-}
-
-double AdapterDescription::scale_of(const std::string& module) const {
-  const double* own = first_match(alpha_pattern, module);
-  const double alpha = own ? *own : lora_alpha;
-  const auto rank = static_cast<double>(rank_of(module));
-  return alpha / (use_rslora ? std::sqrt(rank) : rank);
-}
-
-AdapterDescription describe_adapter(const Config& config, const std::string& template_name) {
-  const AdapterConfig& adapter = config.adapter;
-  return {.base_model = config.model.base_model,
-          .lora_rank = adapter.lora_rank,
-          .lora_alpha = adapter.lora_alpha.value_or(2.0 * static_cast<double>(adapter.lora_rank)),
-          .lora_dropout = adapter.lora_dropout,
-          .use_rslora = adapter.use_rslora,
-          .target_modules = adapter.target_modules,
-          .exclude_modules = adapter.exclude_modules,
-          .rank_pattern = adapter.rank_pattern,
-          .alpha_pattern = adapter.alpha_pattern,
-          .template_name = template_name};
-}
-
-std::string module_of(const std::string& tensor_name) {
-  for (const std::string_view suffix : {".lora_A.weight", ".lora_B.weight"})
-    if (tensor_name.starts_with(kPrefix) && tensor_name.ends_with(suffix) &&
-        tensor_name.size() > kPrefix.size() + suffix.size())
-      return tensor_name.substr(kPrefix.size(),
-                                tensor_name.size() - kPrefix.size() - suffix.size());
-  return {};
-}
-
-nlohmann::ordered_json adapter_config(const AdapterDescription& description,
-                                      const NamedTensors& tensors) {
-  return {{"alpha_pattern", pattern_map(description.alpha_pattern)},
+nlohmann::ordered_json peft_config(const AdapterDescription& description,
+                                   const NamedTensors& tensors) {
+  const AdapterConfig& settings = description.settings;
+  return {{"alpha_pattern", pattern_map(settings.alpha_pattern)},
           {"base_model_name_or_path", description.base_model},
           {"bias", "none"},
-          {"exclude_modules", module_pattern(description.exclude_modules, {})},
+          {"exclude_modules", module_pattern(settings.exclude_modules, {})},
           {"fan_in_fan_out", false},
           {"inference_mode", true},
           {"init_lora_weights", true},
           {"layers_pattern", nullptr},
           {"layers_to_transform", nullptr},
-          {"lora_alpha", number(description.lora_alpha)},
+          {"lora_alpha",
+           number(settings.lora_alpha.value_or(2.0 * static_cast<double>(settings.lora_rank)))},
           {"lora_bias", false},
-          {"lora_dropout", description.lora_dropout},
+          {"lora_dropout", settings.lora_dropout},
           {"modules_to_save", nullptr},
-          {"peft_type", "LORA"},
+          {"peft_type", peft_word(kMethods, settings.method)},
           {"peft_version", kPeftVersion},
-          {"r", description.lora_rank},
-          {"rank_pattern", pattern_map(description.rank_pattern)},
+          {"r", settings.lora_rank},
+          {"rank_pattern", pattern_map(settings.rank_pattern)},
           {"revision", nullptr},
-          {"target_modules", module_pattern(description.target_modules, tensors)},
-          {"task_type", "CAUSAL_LM"},
+          {"target_modules", module_pattern(settings.target_modules, tensors)},
+          {"task_type", peft_word(kTasks, description.task)},
           {"use_dora", false},
-          {"use_rslora", description.use_rslora}};
+          {"use_rslora", settings.use_rslora}};
 }
 
-AdapterDescription parse_adapter_config(const nlohmann::ordered_json& config,
-                                        const std::string& where) {
+AdapterDescription parse_peft_config(const nlohmann::ordered_json& config,
+                                     const std::string& where) {
   refuse_unsupported(config, where);
   AdapterDescription description;
+  AdapterConfig& settings = description.settings;
   if (config.contains("base_model_name_or_path") && config["base_model_name_or_path"].is_string())
     description.base_model = config["base_model_name_or_path"].get<std::string>();
-  description.lora_rank = json_integer(config, "r", where);
-  description.lora_alpha = json_number(config, "lora_alpha", where);
+  settings.lora_rank = json_integer(config, "r", where);
+  settings.lora_alpha = json_number(config, "lora_alpha", where);
   if (config.contains("lora_dropout") && !config["lora_dropout"].is_null())
-    description.lora_dropout = json_number(config, "lora_dropout", where);
+    settings.lora_dropout = json_number(config, "lora_dropout", where);
   if (config.contains("use_rslora") && !is_switched_off(config["use_rslora"])) {
     if (config["use_rslora"] != true)
       throw ModelError({where,
                         fmt::format("use_rslora is {}", json_kind(config["use_rslora"].type())),
                         "true or false",
                         {}});
-    description.use_rslora = true;
+    settings.use_rslora = true;
   }
-  description.target_modules = parse_pattern(config, "target_modules", where);
-  description.exclude_modules = parse_pattern(config, "exclude_modules", where);
-  description.rank_pattern = parse_pattern_map(config, "rank_pattern", where);
-  description.alpha_pattern = parse_pattern_map(config, "alpha_pattern", where);
-  check_rank(static_cast<double>(description.lora_rank), "r", where);
-  for (const auto& [pattern, lora_rank] : description.rank_pattern)
+  settings.target_modules = parse_pattern(config, "target_modules", where);
+  settings.exclude_modules = parse_pattern(config, "exclude_modules", where);
+  settings.rank_pattern = parse_pattern_map(config, "rank_pattern", where);
+  settings.alpha_pattern = parse_pattern_map(config, "alpha_pattern", where);
+  check_rank(static_cast<double>(settings.lora_rank), "r", where);
+  for (const auto& [pattern, lora_rank] : settings.rank_pattern)
     check_rank(lora_rank, "rank_pattern", where);
   return description;
 }
