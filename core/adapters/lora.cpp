@@ -91,8 +91,8 @@ class LoraBranch final : public AdapterBranch {
   void merge_weight(size_t l, at::Tensor weight_OI, double weight) const override {
     for (const Part& part : parts_) {
       if (part.layer == l)
-        weight_OI.add_(at::mm(params_.view(part.b_index), params_.view(part.a_index))
-                           .mul_(part.scale * weight));
+        weight_OI.add_(at::mm(params_.view(part.b_index), params_.view(part.a_index)),
+                       part.scale * weight);
     }
   }
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "core/base/error.hpp"
-#include "data/exports/adapter_config.hpp"
+#include "data/exports/adapter_files.hpp"
 #include "data/io/files.hpp"
 #include "launcher/run/mathematics.hpp"
 #include "launcher/run/ownership.hpp"

@@ -17,6 +17,7 @@ class ThreeLayers final : public WeightSource {
 
   /// The weights of all layers, and behind them the bias of the last one.
   ThreeLayers() {
+    at::manual_seed(13);
     for (size_t i = 0; i < kNames.size(); ++i) {
       weights_.push_back({kNames[i] + ".weight", at::kFloat, {kOut[i], kIn}});
       values_.push_back(at::randn({kOut[i], kIn}));

@@ -80,7 +80,8 @@ TEST_P(EveryAdapter, LearnsAsManyNumbersAsItsKindSays) {
   int64_t expected = 0;
   for (const size_t l : {size_t{0}, kNames.size() - 1}) {
     expected += kind.parameters(adapted_.config, kNames[l], ThreeLayers::kOut[l], ThreeLayers::kIn);
-    EXPECT_GE(kind.inner_width(adapted_.config, kNames[l]), 0);
+    const AdapterLoad load = kind.load(adapted_.config, {kNames[l]}, ThreeLayers::kIn, PassShape{});
+    EXPECT_GE(load.backward_bytes, load.forward_bytes);
   }
   EXPECT_EQ(adapted_.add(0).params().num_elements(), expected);
 }

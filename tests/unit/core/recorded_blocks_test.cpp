@@ -271,8 +271,8 @@ TEST(Recording, KeepsPassesWithOtherAdaptersApart) {
     PassContext pass = pass_number(1);
     pass.adapters = sets[i % sets.size()];
     const TextBatch batch = batch_of_shape(2, 8, 1);
-    losses.push_back(recorded.decoder.forward_backward(batch, pass));
-    EXPECT_EQ(losses.back(), plain.decoder.forward_backward(batch, pass)) << "pass " << i;
+    losses.push_back(forward_backward(recorded.decoder, batch, pass));
+    EXPECT_EQ(losses.back(), forward_backward(plain.decoder, batch, pass)) << "pass " << i;
     EXPECT_TRUE(at::equal(recorded.params().take_gradient(), plain.params().take_gradient()));
   }
   EXPECT_EQ(std::set<double>(losses.begin(), losses.end()).size(), sets.size());
@@ -282,15 +282,15 @@ TEST(AdaptersOfAPass, AreNoneForTheBaseAlone) {
   SmallModel model({});
   Decoder bare(model.decoder.spec(), model.weights, model.decoder.options());
   const TextBatch batch = batch_of_shape(2, 8, 1);
-  EXPECT_EQ(model.decoder.forward_backward(batch, {.adapters = {{}}}),
-            bare.forward_backward(batch, {}));
+  EXPECT_EQ(forward_backward(model.decoder, batch, {.adapters = {{}}}),
+            forward_backward(bare, batch, {}));
   EXPECT_EQ(model.params().gradient().abs().max().item<float>(), 0);
-  EXPECT_NE(model.decoder.forward_backward(batch, {}), bare.forward_backward(batch, {}));
+  EXPECT_NE(forward_backward(model.decoder, batch, {}), forward_backward(bare, batch, {}));
 }
 
 TEST(AdaptersOfAPass, SitOnTheModel) {
   SmallModel model({});
-  EXPECT_DEATH(model.decoder.forward_backward(batch_of_shape(1, 4, 1), {.adapters = {{{.id = 7}}}}),
+  EXPECT_DEATH(forward_backward(model.decoder, batch_of_shape(1, 4, 1), {.adapters = {{{.id = 7}}}}),
                "adapter 7 is not attached");
 }
 

@@ -26,7 +26,7 @@ class LinearTask final : public Task {
     slots_seen.push_back(pass.slot);
     const double x = value(batch) * static_cast<double>(batch.loss_terms);
     params_.gradient().add_(at::tensor({x, 2 * x}).to(at::kFloat));
-    return loss(batch);
+    return loss(batch, pass);
   }
   double loss(const Batch& batch, const PassContext&) override {
     const at::Tensor w = params_.flat();
