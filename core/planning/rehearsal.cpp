@@ -60,7 +60,8 @@ void rehearse_training(const DecoderSpec& spec, at::ScalarType compute) {
       optimizers().at("adamw")({.params = adapter->params().flat(), .config = {}});
   const at::Tensor tokens_BT = at::arange(kTokens, at::kLong).unsqueeze(0);
   make_text_generation_task(decoder)->forward_backward(
-      to_batch({.tokens_BT = tokens_BT, .labels_BT = tokens_BT}, kTokens, kTokens), {.training = true}, {});
+      to_batch({.tokens_BT = tokens_BT, .labels_BT = tokens_BT}, kTokens, kTokens),
+      {.training = true}, {});
   const at::Tensor gradient = adapter->params().take_gradient();
   ops::sum_of_squares(gradient);
   optimizer->step(gradient, /*learning_rate=*/0);

@@ -9,7 +9,7 @@
 
 namespace lora_dist {
 
-class Decoder;
+class Model;
 
 /// What a run says of its samples. 0: no limit.
 struct SampleLimits {
@@ -19,8 +19,8 @@ struct SampleLimits {
 
 struct TaskKind {
   SampleSchema (*schema)(const SampleLimits& limits) = nullptr;
-  /// `model` must outlive the task.
-  std::unique_ptr<Task> (*make)(Decoder& model) = nullptr;
+  /// `model` must outlive the task. Errors  ModelError: the task is none of such a model.
+  std::unique_ptr<Task> (*make)(Model& model) = nullptr;
 };
 
 /// By the words of the key task_type.

@@ -135,7 +135,8 @@ std::unique_ptr<Task> make_text_generation_task(Decoder& model) {
 }
 
 TaskKind text_generation_task() {
-  return {.schema = text_schema, .make = make_text_generation_task};
+  return {.schema = text_schema,
+          .make = [](Model& model) { return make_text_generation_task(as_decoder(model)); }};
 }
 
 }  // namespace lora_dist

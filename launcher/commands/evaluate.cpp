@@ -60,10 +60,10 @@ class EvaluateCommand final : public Command {
                          .use = DataUse::kEvaluation,
                          .max_seq_length = max_seq_length_,
                          .prepared_dir = scratch.path(),
-                         .vocab_size = model.decoder->spec().vocab_size},
+                         .vocab_size = model.decoder().spec().vocab_size},
                         model.tokenizer.get(), model.prompt_template.get(), *alone.front());
-    warn_of_long_samples(*dataset, model.decoder->spec());
-    const std::unique_ptr<Task> task = tasks().at(kTextGeneration).make(*model.decoder);
+    warn_of_long_samples(*dataset, model.decoder().spec());
+    const std::unique_ptr<Task> task = tasks().at(kTextGeneration).make(*model.model);
     report(*dataset, held_out_loss(*alone.front(), *task, *stream_of(*dataset), /*seed=*/42));
     return 0;
   }

@@ -94,7 +94,7 @@ class GenerateCommand final : public Command {
     for (const std::string& text : adapters_) open_.adapters.push_back(parse_adapter_choice(text));
     const OpenedModel model = open_model(open_);
     const std::vector<TokenId> prompt = prompt_ids(model);
-    const bool limited = keep_within_positions(prompt.size(), model.decoder->spec().max_positions);
+    const bool limited = keep_within_positions(prompt.size(), model.decoder().spec().max_positions);
     generation_.stop_ids = model.eos_ids;
     for (const TokenId id : model.prompt_template->stop_ids(*model.tokenizer))
       generation_.stop_ids.push_back(id);
@@ -106,13 +106,13 @@ class GenerateCommand final : public Command {
       std::fflush(stdout);
     };
     const Generation result =
-        generate(*model.decoder, {prompt.begin(), prompt.end()}, generation_,
+        generate(model.decoder(), {prompt.begin(), prompt.end()}, generation_,
                  [&](int64_t id) { show(stream.add(static_cast<TokenId>(id))); });
     show(stream.finish() + "\n");
     if (json_) print_json(result, prompt.size(), *model.tokenizer);
     if (limited && result.finish_reason == "length")
       log_warning(fmt::format("the text ends at the {} positions of the base model",
-                              model.decoder->spec().max_positions));
+                              model.decoder().spec().max_positions));
     return 0;
   }
 

@@ -41,14 +41,14 @@ class MergeCommand final : public Command {
     open_.needs_tokenizer = false;
     const OpenedModel model = open_model(open_);
     std::unordered_map<std::string, std::pair<const LinearGroup*, size_t>> adapted;
-    for (const LinearGroup* group : model.decoder->linear_groups()) {
+    for (const LinearGroup* group : model.model->linear_groups()) {
       for (size_t l = 0; l < group->linears().size(); ++l) {
         if (group->has_adapter_on(l)) adapted[group->linears()[l].name()] = {group, l};
       }
     }
     NewBaseFolder folder{
         .source_dir = open_.base, .output_dir = output_, .weights = model.files->weights()};
-    const DecoderSpec& spec = model.decoder->spec();
+    const DecoderSpec& spec = model.decoder().spec();
     for (WeightInfo& weight : folder.weights) {
       weight.dtype = stored_dtype(dtype_, weight.dtype);
       if (weight.name == spec.embedding_weight) weight.name = kEmbeddingWeight;

@@ -26,15 +26,14 @@ std::vector<std::string> modules_of(const LoadedAdapter& adapter) {
   return modules;
 }
 
-std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, double weight,
-                                int id) {
+std::unique_ptr<Adapter> put_on(Model& model, const LoadedAdapter& loaded, double weight, int id) {
   AdapterArgs args{.groups = model.linear_groups(),
                    .config = loaded.description.settings,
                    .targets = modules_of(loaded),
                    .compute = model.options().compute,
                    .device = model.options().device};
   args.config.lora_dropout = 0;  // it is not trained on
-  const std::vector<std::string> known = linear_names(model);
+  const std::vector<std::string> known = model.outline().table().linear_modules();
   for (const std::string& target : args.targets) {
     if (std::find(known.begin(), known.end(), target) == known.end()) {
       throw ModelError(
@@ -50,13 +49,14 @@ std::unique_ptr<Adapter> put_on(Decoder& model, const LoadedAdapter& loaded, dou
   return adapter;
 }
 
-// The weights where `request` wants them, and the decoder that reads them there.
-void make_decoder(OpenedModel& model, const ModelOutline& outline, const OpenRequest& request) {
+// The weights where `request` wants them, and the model that reads them there.
+void build_model(OpenedModel& model, const OpenRequest& request) {
   ModelOptions options;
   options.device = choose_device(request.device, request.local_rank);
   if (is_gathered(request.sharding)) {
-    model.weights = make_sharded_weights(*model.files, weight_units(outline.table(), *model.files),
-                                         *request.gather_group, options.device);
+    model.weights =
+        make_sharded_weights(*model.files, weight_units(model.outline->table(), *model.files),
+                             *request.gather_group, options.device);
   } else if (request.sharding == Sharding::none || !options.device.is_cpu()) {
     model.weights = make_resident_weights(*model.files, options.device);
   }
@@ -64,7 +64,7 @@ void make_decoder(OpenedModel& model, const ModelOutline& outline, const OpenReq
   options.compute = compute_dtype(request.dtype, options.device);
   options.recompute_blocks = request.recompute_blocks;
   options.deterministic = request.deterministic;
-  model.decoder = std::make_unique<Decoder>(decoder_spec_of(outline), weights, options);
+  model.model = model.outline->build(weights, options);
 }
 
 }  // namespace
@@ -95,19 +95,14 @@ at::ScalarType compute_dtype(const std::string& dtype, at::Device device) {
   return device.is_cuda() || ops::has_fast_bf16() ? at::kBFloat16 : at::kFloat;
 }
 
-std::vector<std::string> linear_names(Decoder& model) {
-  return model.outline().table().linear_modules();
-}
-
 std::string base_dir_of_rank(const Config& config, Communicator& world) {
   const std::string view = (std::filesystem::path(config.state.output_dir) / "base_view").string();
   return open_base_view(config.model.base_model, view, world);
 }
 
 void place_weights(OpenedModel& model, const OpenRequest& request) {
-  const DecoderOutline outline = model.decoder->outline();
-  model.decoder.reset();  // it reads the weights that are replaced
-  make_decoder(model, outline, request);
+  model.model.reset();  // it reads the weights that are replaced
+  build_model(model, request);
 }
 
 std::string obstacle_to_graphs(const GraphConditions& conditions) {
@@ -130,8 +125,8 @@ OpenedModel open_model(const OpenRequest& request) {
   OpenedModel model;
   model.folder = request.base;
   model.config = read_model_config(request.base);
-  const auto outline = read_model_outline(model.config, request.base + "/config.json");
-  const int64_t vocab_size = decoder_spec_of(*outline).vocab_size;
+  model.outline = read_model_outline(model.config, request.base + "/config.json");
+  const int64_t vocab_size = decoder_spec_of(*model.outline).vocab_size;
   model.eos_ids = read_eos_ids(request.base);
   std::erase_if(model.eos_ids, [&](int64_t id) {
     if (id < vocab_size) return false;
@@ -140,13 +135,13 @@ OpenedModel open_model(const OpenRequest& request) {
     return true;
   });
   model.files = open_base_weights(request.base);
-  outline->settle(*model.files);
-  make_decoder(model, *outline, request);
+  model.outline->settle(*model.files);
+  build_model(model, request);
   std::string template_name = request.template_name;
   for (const AdapterChoice& choice : request.adapters) {
     const LoadedAdapter loaded = load_adapter(choice.path);
     const auto id = static_cast<int>(model.adapters.size());
-    model.adapters.push_back(put_on(*model.decoder, loaded, choice.weight, id));
+    model.adapters.push_back(put_on(*model.model, loaded, choice.weight, id));
     if (template_name == "auto" && !loaded.description.template_name.empty())
       template_name = loaded.description.template_name;
   }

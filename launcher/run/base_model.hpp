@@ -36,12 +36,16 @@ struct OpenedModel {
   std::unique_ptr<WeightSource> files;    // mapped
   std::unique_ptr<WeightSource> weights;  // copies on the device, or gathered; null where the model
                                           // reads the files themselves
-  std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<ModelOutline> outline;
+  std::unique_ptr<Model> model;
   std::vector<std::unique_ptr<Adapter>> adapters;   // attached, their index is their id
   std::unique_ptr<Tokenizer> tokenizer;             // null where the folder has none
   std::unique_ptr<PromptTemplate> prompt_template;  // null without a tokenizer
   bool template_is_fallback = false;  // auto, and neither an adapter nor the base has one
   std::vector<int64_t> eos_ids;       // that end a text, by generation_config.json or config.json
+
+  /// Errors  ModelError: the base is no language model.
+  Decoder& decoder() const { return as_decoder(*model); }
 };
 
 struct OpenRequest {
@@ -63,7 +67,7 @@ struct OpenRequest {
 OpenedModel open_model(const OpenRequest& request);
 
 /// Puts the weights of a model without adapters where `request` wants them (a copy, a device,
-/// gathered slices) and lets the decoder read them there: it is another object afterwards.
+/// gathered slices) and lets it read them there: `model.model` is another object afterwards.
 /// Errors  c10::OutOfMemoryError; StorageError, ModelError of the files.
 void place_weights(OpenedModel& model, const OpenRequest& request);
 
@@ -80,8 +84,5 @@ std::string obstacle_to_graphs(const GraphConditions& conditions);
 
 /// The dtype of activations that `dtype` (auto, bf16, fp32) means here.
 at::ScalarType compute_dtype(const std::string& dtype, at::Device device);
-
-/// The names of all linear layers of the model.
-std::vector<std::string> linear_names(Decoder& model);
 
 }  // namespace lora_dist

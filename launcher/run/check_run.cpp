@@ -60,8 +60,8 @@ void check_targets_of(const Config& config, OpenedModel& base, std::vector<Findi
   const AdapterConfig& adapter = config.adapter;
   std::vector<std::string> targets;
   const bool matched = collect_finding(findings, [&] {
-    targets = match_targets(linear_names(*base.decoder), adapter.target_modules,
-                            adapter.exclude_modules, base.decoder->spec().model_type);
+    targets = match_targets(base.outline->table().linear_modules(), adapter.target_modules,
+                            adapter.exclude_modules, base.outline->model_type());
   });
   if (matched) collect_finding(findings, [&] { require_matching_patterns(adapter, targets); });
 }
@@ -164,7 +164,7 @@ std::string report_on_tokens(const Config& config, const std::string& path,
                        .train_on_prompt = config.data.train_on_prompt,
                        .skip_broken_records = true,
                        .prepared_dir = scratch.path(),
-                       .vocab_size = base.decoder->spec().vocab_size},
+                       .vocab_size = base.decoder().spec().vocab_size},
                       base.tokenizer.get(), base.prompt_template.get(), *alone.front());
   const DatasetStats& stats = dataset->stats();
   std::string report =

@@ -102,7 +102,7 @@ class GoldenModel : public testing::TestWithParam<std::string> {
     TrainableParams& params = model.adapters.front()->params();
     double loss = 0, labels = 0;
     for (const TextBatch& batch : batches()) {
-      loss += forward_backward(*model.decoder, batch);
+      loss += forward_backward(model.decoder(), batch);
       labels += static_cast<double>(labels_in(batch));
     }
     const double expected = read_json(folder() / "expected.json").at("loss_" + dtype);
@@ -122,7 +122,7 @@ class GoldenModel : public testing::TestWithParam<std::string> {
   void expect_same_training(const std::string& dtype, double tolerance) {
     OpenedModel model = open("adapter", dtype);
     const Json expected = read_json(folder() / "expected.json");
-    const std::unique_ptr<Task> task = make_text_generation_task(*model.decoder);
+    const std::unique_ptr<Task> task = make_text_generation_task(model.decoder());
     Adapter& adapter = *model.adapters.front();
     StepsConfig steps;
     steps.scheduler = "constant";
@@ -176,16 +176,16 @@ TEST_P(GoldenModel, GivesPackedSamplesTheLossAndGradientsTheyHaveApart) {
   packed.positions_BT =
       in_a_row(at::arange(kLength).repeat({count}), at::arange(kPadding, at::kLong));
 
-  const double loss = forward_backward(*model.decoder, apart);
+  const double loss = forward_backward(model.decoder(), apart);
   const at::Tensor gradient = params.gradient().clone();
   params.gradient().zero_();
   ASSERT_GE(count, 2);
-  EXPECT_NEAR(forward_backward(*model.decoder, packed), loss, 1e-6 * loss);
+  EXPECT_NEAR(forward_backward(model.decoder(), packed), loss, 1e-6 * loss);
   EXPECT_LT((params.gradient() - gradient).abs().max().item<double>(),
             1e-5 * gradient.abs().max().item<double>());
-  EXPECT_NEAR(loss_of(*model.decoder, packed), loss, 1e-6 * loss);
+  EXPECT_NEAR(loss_of(model.decoder(), packed), loss, 1e-6 * loss);
   packed.positions_BT.reset();  // the samples do see each other without it
-  EXPECT_GT(std::abs(loss_of(*model.decoder, packed) - loss), 1e-4 * loss);
+  EXPECT_GT(std::abs(loss_of(model.decoder(), packed) - loss), 1e-4 * loss);
 }
 
 TEST_P(GoldenModel, GivesASampleTheLossItHasAloneWhateverPaddingAndNeighbours) {
@@ -210,28 +210,28 @@ TEST_P(GoldenModel, GivesASampleTheLossItHasAloneWhateverPaddingAndNeighbours) {
     row_tokens.push_back(sample);
     row_labels.push_back(labels);
     row_positions.push_back(at::arange(length, at::kLong));
-    alone += loss_of(*model.decoder,
+    alone += loss_of(model.decoder(),
                      {.tokens_BT = sample.unsqueeze(0), .labels_BT = labels.unsqueeze(0)});
   }
   const TextBatch packed{.tokens_BT = at::cat(row_tokens).unsqueeze(0),
                          .labels_BT = at::cat(row_labels).unsqueeze(0),
                          .positions_BT = at::cat(row_positions).unsqueeze(0)};
-  EXPECT_NEAR(loss_of(*model.decoder, padded), alone, 1e-6 * alone);
-  EXPECT_NEAR(forward_backward(*model.decoder, padded), alone, 1e-6 * alone);
-  EXPECT_NEAR(loss_of(*model.decoder, packed), alone, 1e-6 * alone);
+  EXPECT_NEAR(loss_of(model.decoder(), padded), alone, 1e-6 * alone);
+  EXPECT_NEAR(forward_backward(model.decoder(), padded), alone, 1e-6 * alone);
+  EXPECT_NEAR(loss_of(model.decoder(), packed), alone, 1e-6 * alone);
 }
 
 TEST_P(GoldenModel, GeneratesBeyondTheOriginalLengthAsItReadsAll) {
   OpenedModel model = open("adapter_random", "fp32");
-  const RopeSpec& rope = model.decoder->spec().rope;
+  const RopeSpec& rope = model.decoder().spec().rope;
   if (rope.depends_on_length() && !rope.rotates_cache_anew)
     GTEST_SKIP() << "the cache keeps older rotations, as in transformers";
   const std::vector<int64_t> ids =
       read_json(folder() / "batch.json")["micro_batches"][0]["input_ids"][0];
   const std::vector<int64_t> prompt(ids.begin(), ids.begin() + 14);
   std::vector<int64_t> seen = prompt;
-  for (const int64_t id : generate(*model.decoder, prompt, {.max_new_tokens = 6}).ids) {
-    const at::Tensor whole = model.decoder->logits(seen, nullptr, /*last_only=*/true)[0];
+  for (const int64_t id : generate(model.decoder(), prompt, {.max_new_tokens = 6}).ids) {
+    const at::Tensor whole = model.decoder().logits(seen, nullptr, /*last_only=*/true)[0];
     EXPECT_EQ(id, whole.argmax().item<int64_t>()) << "behind " << seen.size() << " tokens";
     seen.push_back(id);
   }
@@ -251,7 +251,7 @@ TEST_P(GoldenModel, GivesTheLogitsOfTransformersAndPeft) {
                                  mask = micro_batches[i]["attention_mask"][b];
       const auto valid = static_cast<int64_t>(std::count(mask.begin(), mask.end(), 1));
       const at::Tensor logits =
-          model.decoder->logits(ids, nullptr, /*last_only=*/false).narrow(0, 0, valid);
+          model.decoder().logits(ids, nullptr, /*last_only=*/false).narrow(0, 0, valid);
       const at::Tensor wanted = expected.narrow(0, row, valid);
       EXPECT_LT((logits - wanted).abs().max().item<float>(),
                 2e-5 * wanted.abs().max().item<float>())
@@ -281,15 +281,15 @@ TEST_P(GoldenModel, TakesTheTwentyStepsOfPeftInBf16) { expect_same_training("bf1
 
 TEST_P(GoldenModel, AnswersTheSameTokenByTokenThroughTheCache) {
   OpenedModel model = open("adapter_random", "fp32");
-  if (model.decoder->spec().rope.depends_on_length())
+  if (model.decoder().spec().rope.depends_on_length())
     GTEST_SKIP() << "this rope depends on the length so far: a cache keeps older rotations, as in "
                     "transformers";
   const std::vector<int64_t> ids =
       read_json(folder() / "batch.json")["micro_batches"][0]["input_ids"][0];
-  const at::Tensor whole = model.decoder->logits(ids, nullptr, false);
-  KvCache cache = model.decoder->make_cache();
+  const at::Tensor whole = model.decoder().logits(ids, nullptr, false);
+  KvCache cache = model.decoder().make_cache();
   for (size_t t = 0; t < ids.size(); ++t) {
-    const at::Tensor step = model.decoder->logits({ids[t]}, &cache, true)[0];
+    const at::Tensor step = model.decoder().logits({ids[t]}, &cache, true)[0];
     EXPECT_LT((step - whole[static_cast<int64_t>(t)]).abs().max().item<float>(),
               1e-4 * whole.abs().max().item<float>())
         << "token " << t;

@@ -44,6 +44,11 @@ HeadSpec head_spec(const DecoderSpec& spec) {
   return {spec.hidden_size, spec.vocab_size, spec.logit_softcap};
 }
 
+Decoder& as_decoder(Model& model) {
+  decoder_spec_of(model.outline());  // or it says what the model is
+  return static_cast<Decoder&>(model);
+}
+
 Decoder::Decoder(DecoderSpec spec, WeightSource& weights, ModelOptions options)
     : outline_(std::move(spec)), options_(options), weights_(weights) {
   const auto places = match_weights(outline_.table(), weights, outline_.model_type());

@@ -17,6 +17,10 @@ namespace lora_dist {
 
 HeadSpec head_spec(const DecoderSpec& spec);
 
+class Decoder;
+/// Errors  ModelError: `model` is no language model.
+Decoder& as_decoder(Model& model);
+
 class Decoder final : public Model {
  public:
   /// Checks every weight of the table against `weights`, which must outlive the model.

@@ -290,8 +290,9 @@ TEST(AdaptersOfAPass, AreNoneForTheBaseAlone) {
 
 TEST(AdaptersOfAPass, SitOnTheModel) {
   SmallModel model({});
-  EXPECT_DEATH(forward_backward(model.decoder, batch_of_shape(1, 4, 1), {.adapters = {{{.id = 7}}}}),
-               "adapter 7 is not attached");
+  EXPECT_DEATH(
+      forward_backward(model.decoder, batch_of_shape(1, 4, 1), {.adapters = {{{.id = 7}}}}),
+      "adapter 7 is not attached");
 }
 
 // The watch over addresses is able to fail.

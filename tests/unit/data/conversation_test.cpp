@@ -39,9 +39,8 @@ TEST(ReadConversation, SaysWhatIsWrongWithOne) {
     EXPECT_EQ(error_of(text),
               R"(m.json: no list of messages, expected [{"role": "user", "content": "..."}, ...])");
   EXPECT_THAT(error_of("[{"), testing::StartsWith("m.json: byte "));
-  EXPECT_EQ(error_of(R"([{"role": "tool", "content": "c"}])"),
-            "m.json: role 'tool', expected system, user or assistant; turns of tools are not "
-            "supported");
+  EXPECT_EQ(error_of(R"([{"role": "judge", "content": "c"}])"),
+            "m.json: role 'judge', expected system, user, assistant or tool");
 }
 
 }  // namespace

@@ -62,7 +62,6 @@ TEST(Help, KnowsEveryNameOfOtherTrainers) {
   EXPECT_THAT(help_about("deepspeed"), HasSubstr("ignored"));
   EXPECT_THAT(help_about("wandb"), HasSubstr("sent to a service"));
   EXPECT_THAT(help_about("push_to_hub"), HasSubstr("not available yet"));
-  EXPECT_THAT(help_about("qlora"), HasSubstr("adapter: qlora means quantization=nf4."));
   EXPECT_THAT(help_about("cosine"), HasSubstr("`lora-dist help scheduler`"));
   EXPECT_THAT(help_about("datasets"), HasSubstr("train_data_dir"));
 }
