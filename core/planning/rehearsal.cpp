@@ -3,6 +3,7 @@
 #include "core/adapters/adapter.hpp"
 #include "core/ops/ops.hpp"
 #include "core/optimizers/optimizer.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "core/tasks/text_generation.hpp"
 
 namespace lora_dist {

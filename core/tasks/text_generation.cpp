@@ -8,6 +8,7 @@
 #include "core/models/decoder/decoder_pass.hpp"
 #include "core/samples/tokens.hpp"
 #include "core/tasks/task_kind.hpp"
+#include "core/tasks/text_batch.hpp"
 
 namespace lora_dist {
 namespace {

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
-#include "core/tasks/text_batch.hpp"
+#include "core/models/decoder/text_batch.hpp"
 #include "data/sources/source_format.hpp"
 
 namespace lora_dist {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/models/decoder/generation.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/training/trainer.hpp"
 #include "data/exports/peft.hpp"

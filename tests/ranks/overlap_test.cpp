@@ -5,6 +5,7 @@
 #include "core/adapters/adapter.hpp"
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/optimizers/optimizer.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/training/trainer.hpp"
 #include "data/weights/base_folder.hpp"

@@ -1,6 +1,7 @@
 // Passes of one micro-batch of texts, as a training or an evaluation runs them.
 #pragma once
 
+#include "core/tasks/text_batch.hpp"
 #include "core/tasks/text_generation.hpp"
 
 namespace lora_dist {

@@ -9,9 +9,9 @@
 
 #include "core/models/decoder/block_pass.hpp"
 #include "core/models/decoder/decoder_outline.hpp"
+#include "core/models/decoder/text_batch.hpp"
 #include "core/models/layers/embedding.hpp"
 #include "core/models/layers/language_head.hpp"
-#include "core/tasks/text_batch.hpp"
 
 namespace lora_dist {
 

@@ -6,6 +6,7 @@
 #include "core/models/decoder/decoder_outline.hpp"
 #include "core/planning/plan.hpp"
 #include "core/ranks/replicas.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/training/trainer.hpp"
 #include "dist/reducers/reducer.hpp"

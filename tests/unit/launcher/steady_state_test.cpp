@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "core/adapters/adapter.hpp"
+#include "core/tasks/text_batch.hpp"
 #include "core/tasks/text_generation.hpp"
 #include "core/training/trainer.hpp"
 #include "dist/reducers/reducer.hpp"
