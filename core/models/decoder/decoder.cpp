@@ -176,10 +176,12 @@ bool Decoder::outgrows(const KvCache& cache, int64_t more) const {
          cache.length + more > original;
 }
 
-at::Tensor Decoder::logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only) {
+at::Tensor Decoder::logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only,
+                           const PassContext& pass) {
+  require_attached(linear_groups(), pass);
   const auto count = static_cast<int64_t>(tokens.size());
   const ops::Rotation table = rotation(cache ? cache->length : 0, count);
-  const SequenceContext context{1, count, &table, {}};
+  const SequenceContext context{1, count, &table, pass};
   WeightPass weights(weights_, outline_.units_of_pass(spec().num_blocks()));
   weights.enter_next_unit();
   at::Tensor hidden_ND = embed(at::tensor(tokens, at::kLong));

@@ -44,8 +44,9 @@ class Decoder final : public Model {
   void accompany(bool with_gradients, const GradientProgress& progress);
 
   /// fp32 logits (T, V) of one sequence, or of its last token only; continues after what `cache`
-  /// holds.
-  at::Tensor logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only);
+  /// holds. `pass` says which adapters answer.
+  at::Tensor logits(const std::vector<int64_t>& tokens, KvCache* cache, bool last_only,
+                    const PassContext& pass = {});
   KvCache make_cache() const;
   /// Whether `more` tokens behind those of `cache` ask for an empty one and all tokens again.
   bool outgrows(const KvCache& cache, int64_t more) const;

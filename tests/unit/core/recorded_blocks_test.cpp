@@ -288,6 +288,19 @@ TEST(AdaptersOfAPass, AreNoneForTheBaseAlone) {
   EXPECT_NE(forward_backward(model.decoder, batch, {}), forward_backward(bare, batch, {}));
 }
 
+TEST(AdaptersOfAPass, AnswerOneRequestAndNotTheNext) {
+  SmallModel model({});
+  Decoder bare(model.decoder.spec(), model.weights, model.decoder.options());
+  const std::vector<int64_t> tokens = {3, 5, 7, 4};
+  const auto logits = [&](const PassContext& pass) {
+    return model.decoder.logits(tokens, nullptr, /*last_only=*/false, pass);
+  };
+  const at::Tensor of_base = bare.logits(tokens, nullptr, /*last_only=*/false);
+  EXPECT_FALSE(at::equal(logits({}), of_base));
+  EXPECT_TRUE(at::equal(logits({.adapters = {{}}}), of_base));
+  EXPECT_TRUE(at::equal(logits({.adapters = {{{.weight = 1}}}}), logits({})));
+}
+
 TEST(AdaptersOfAPass, SitOnTheModel) {
   SmallModel model({});
   EXPECT_DEATH(
