@@ -28,7 +28,6 @@ class AnswerFinder {
       if (turn.role != "assistant") continue;
       std::optional<Answer> answer;
       if (!turn.as_written.is_null()) answer = answer_by_prefix(record, text, i);
-      if (!answer && is_said(turn.as_written, "tool_calls")) fail_answer(i);
       answers.push_back(answer ? *answer : answer_by_sentinel(record, text, i));
     }
     return answers;
@@ -42,8 +41,9 @@ class AnswerFinder {
                                          size_t index) const {
     Conversation part = record;
     part.messages.resize(index);
+    const std::optional<size_t> same = begin_by_sentinel(text, around(record, index), index);
     const size_t begin =
-        common_start(text, rendering_.record_text(part, /*for_prompt=*/true)).size();
+        same ? *same : common_start(text, rendering_.record_text(part, /*for_prompt=*/true)).size();
     part.messages.push_back(record.messages[index]);
     const std::string whole = trimmed_right(rendering_.record_text(part, /*for_prompt=*/false));
     if (!text.starts_with(whole) || whole.size() < begin) return std::nullopt;
@@ -52,6 +52,28 @@ class AnswerFinder {
         !mark.empty() && whole.ends_with(mark) && whole.size() - mark.size() >= begin;
     return Answer{begin, whole.size() - (is_closed ? mark.size() : 0),
                   learn_of(record.messages[index])};
+  }
+
+  /// The record's text with a sentinel in place of the answer, its calls and its reasoning.
+  std::string around(const Conversation& record, size_t index) const {
+    Conversation marked = record;
+    marked.messages[index].content = sentinel(index);
+    marked.messages[index].as_written = nullptr;
+    try {
+      return rendering_.text(marked, /*for_prompt=*/false);
+    } catch (const jinja::Failure&) {
+      return {};  // results of calls that it does not find
+    }
+  }
+
+  /// Where the template writes the same before whatever is said. Nothing where it does not.
+  std::optional<size_t> begin_by_sentinel(const std::string& text, const std::string& around,
+                                          size_t index) const {
+    const size_t mark = around.find(sentinel(index));
+    if (mark == std::string::npos || text.compare(0, mark, around, 0, mark) != 0)
+      return std::nullopt;
+    const bool is_led = std::string_view(text).substr(0, mark).ends_with(marks_.lead);
+    return mark - (is_led ? marks_.lead.size() : 0);
   }
 
   static std::string trimmed_right(const std::string& text) {
@@ -124,21 +146,38 @@ class AnswerFinder {
   /// The answer gives way to a sentinel: what stays before and behind it is not the answer's.
   Answer answer_by_sentinel(const Conversation& record, const std::string& text,
                             size_t index) const {
-    Conversation marked = record;
-    marked.messages[index].content = sentinel(index);
-    const std::string around = rendering_.record_text(marked, /*for_prompt=*/false);
+    const std::string around = this->around(record, index);
     const size_t mark = around.find(sentinel(index));
-    const size_t num_behind =
-        mark == std::string::npos ? 0 : around.size() - mark - sentinel(index).size();
-    const std::string_view behind = std::string_view(around).substr(around.size() - num_behind);
+    if (mark == std::string::npos) fail_answer(index);
+    const std::string_view behind = std::string_view(around).substr(mark + sentinel(index).size());
     size_t begin = std::min(mark, common_start(text, around).size());
-    Conversation before = record;
-    before.messages.resize(index);
-    const std::string prompt = rendering_.record_text(before, /*for_prompt=*/true);
-    if (text.starts_with(prompt)) begin = prompt.size();
-    if (mark == std::string::npos || !text.ends_with(behind) || begin + num_behind > text.size())
+    if (const std::optional<size_t> same = begin_by_sentinel(text, around, index)) {
+      begin = *same;
+    } else {
+      Conversation before = record;
+      before.messages.resize(index);
+      const std::string prompt = rendering_.record_text(before, /*for_prompt=*/true);
+      if (text.starts_with(prompt)) begin = prompt.size();
+    }
+    if (!text.ends_with(behind) || begin + behind.size() > text.size()) fail_answer(index);
+    const Answer answer = {begin, text.size() - behind.size(), learn_of(record.messages[index])};
+    if (!record.messages[index].as_written.is_null() &&
+        holds_later_turns(record, text, index, answer))
       fail_answer(index);
-    return {begin, text.size() - num_behind, learn_of(record.messages[index])};
+    return answer;
+  }
+
+  /// Gemma 4 writes the results of calls into the answer: they are not the model's to learn.
+  bool holds_later_turns(const Conversation& record, const std::string& text, size_t index,
+                         const Answer& answer) const {
+    Conversation marked = record;
+    for (size_t i = index + 1; i < marked.messages.size(); ++i)
+      marked.messages[i].content = sentinel(i);
+    try {
+      return !rendering_.text(marked, /*for_prompt=*/false).starts_with(text.substr(0, answer.end));
+    } catch (const jinja::Failure&) {
+      return true;
+    }
   }
 
   const Rendering& rendering_;

@@ -109,6 +109,41 @@ TEST_F(ChatTemplates, ToolsAndDocumentsReachTheTemplateAndCallsAreLearnt) {
   EXPECT_THAT(notes, ElementsAre());
 }
 
+TEST_F(ChatTemplates, ACallIsLearntWhereTheTemplateLaysTheLastAnswerOutOtherwise) {
+  // Like Qwen3's: an empty block of thought stands before the last answer alone.
+  const ChatTokenizer tokenizer = with(
+      "{% for m in messages %}{{ {'user': '<U>', 'tool': 'T'}[m.role] | default('<A>') }}"
+      "{{ '()' if m.role == 'assistant' and loop.last }}{{ m.content }}"
+      "{% for c in m.tool_calls or [] %}!{{ c.name }}{% endfor %}<E>{% endfor %}"
+      "{% if add_generation_prompt %}<A>{% endif %}");
+  Conversation record{{{"user", "q"}, {"assistant", "w"}, {"tool", "5"}, {"assistant", "r"}}};
+  record.messages[1].as_written = nlohmann::ordered_json::parse(
+      R"({"role": "assistant", "content": "w", "tool_calls": [{"name": "f"}]})");
+  std::vector<std::string> notes;
+  EXPECT_EQ(shown(make_template("auto", tokenizer)->encode_record(record, tokenizer, false, notes)),
+            "uqEaw.!.f.E.T5Ea()r.E.");
+  EXPECT_THAT(notes, ElementsAre());
+}
+
+TEST_F(ChatTemplates, ResultsThatTheTemplateWritesIntoAnAnswerAreNotLearnt) {
+  // Like Gemma 4's: a result stands between the call and what is said with it.
+  const ChatTokenizer tokenizer = with(
+      "{% for m in messages %}{% if m.role != 'tool' %}{{ '<U>' if m.role == 'user' else '<A>' }}"
+      "{% for c in m.tool_calls or [] %}!{{ c.name }}{% for t in messages %}"
+      "{% if t.role == 'tool' %}({{ t.content }}){% endif %}{% endfor %}{% endfor %}"
+      "{{ m.content }}<E>{% endif %}{% endfor %}{% if add_generation_prompt %}<A>{% endif %}");
+  Conversation record{{{"user", "q"}, {"assistant", "w"}, {"tool", "5"}, {"assistant", "r"}}};
+  record.messages[1].as_written = nlohmann::ordered_json::parse(
+      R"({"role": "assistant", "content": "w", "tool_calls": [{"name": "f"}]})");
+  std::vector<std::string> notes;
+  try {
+    make_template("auto", tokenizer)->encode_record(record, tokenizer, false, notes);
+    FAIL();
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("messages[1]: the chat template of the base model lays"));
+  }
+}
+
 TEST_F(ChatTemplates, WhatATemplateDoesNotLookAtIsTold) {
   const ChatTokenizer tokenizer = with(
       "{% for m in messages %}{% if m.role != 'tool' %}{{ '<U>' if m.role == 'user' else '<A>' }}"
