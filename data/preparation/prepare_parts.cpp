@@ -17,6 +17,7 @@
 #include "data/encoders/sample_encoder.hpp"
 #include "data/io/files.hpp"
 #include "data/preparation/part_builder.hpp"
+#include "data/sources/source_format.hpp"
 
 namespace lora_dist {
 namespace {
@@ -24,8 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr int kReadingVersion = 3;  // another one where the same files give other samples
-constexpr double kQuiet_s = 2;      // preparation that is done by then is not worth a line
+constexpr double kQuiet_s = 2;  // preparation that is done by then is not worth a line
 
 SourceFiles find_same_sources(const PrepareRequest& request, Communicator& world) {
   SourceFiles files;
@@ -60,6 +60,13 @@ std::vector<std::string> hash_files(const SourceFiles& files, Communicator& worl
   return hashes;
 }
 
+int reading_version_of(const SourceFiles& files) {
+  int version = 0;
+  for (const std::string& format : files.formats)
+    version = std::max(version, source_formats().at(format).reading_version);
+  return version;
+}
+
 /// What the content of the parts depends on. Names of files are left out: moved data is the same
 /// data.
 ordered_json made_from(const SourceFiles& files, const std::vector<std::string>& hashes,
@@ -68,7 +75,7 @@ ordered_json made_from(const SourceFiles& files, const std::vector<std::string>&
       std::ranges::count(files.formats, files.formats.front()) == std::ssize(files.formats);
   ordered_json result = {
       {"data_format", alike ? ordered_json(files.formats.front()) : ordered_json(files.formats)},
-      {"reading_version", kReadingVersion},
+      {"reading_version", reading_version_of(files)},
       {"source_sha256", hashes}};
   encoder.describe(result);
   result["records_per_part"] = kRecordsPerPart;

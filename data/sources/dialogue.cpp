@@ -300,7 +300,8 @@ SourceFormat dialogue_source() {
           .open = [](const std::string& path) -> std::unique_ptr<Source> {
             if (is_marked_chat(first_nonblank_lines(path))) return open_marked_chat(path);
             return std::make_unique<DialogueSource>(path);
-          }};
+          },
+          .reading_version = 3};
 }
 
 }  // namespace lora_dist

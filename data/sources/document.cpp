@@ -37,7 +37,8 @@ SourceFormat document_source() {
           .recognises_text = {},
           .open = [](const std::string& path) -> std::unique_ptr<Source> {
             return std::make_unique<DocumentSource>(path);
-          }};
+          },
+          .reading_version = 3};  // a carriage return alone ends a line
 }
 
 }  // namespace lora_dist

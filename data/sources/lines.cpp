@@ -29,7 +29,8 @@ SourceFormat lines_source() {
           .recognises_text = [](const std::vector<std::string>&) { return true; },
           .open = [](const std::string& path) -> std::unique_ptr<Source> {
             return std::make_unique<LinesSource>(path);
-          }};
+          },
+          .reading_version = 3};  // a carriage return alone ends a line
 }
 
 }  // namespace lora_dist

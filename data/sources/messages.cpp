@@ -79,6 +79,10 @@ Record conversation_record(const RawRecord& raw) {
 
 }  // namespace
 
-SourceFormat messages_source() { return structured_format(is_conversation, conversation_record); }
+SourceFormat messages_source() {
+  SourceFormat format = structured_format(is_conversation, conversation_record);
+  format.reading_version = 3;  // calls of tools and reasoning reach the template
+  return format;
+}
 
 }  // namespace lora_dist

@@ -22,6 +22,7 @@ struct SourceFormat {
   /// never.
   std::function<bool(const std::vector<std::string>& lines)> recognises_text;
   std::function<std::unique_ptr<Source>(const std::string& path)> open;
+  int reading_version = 2;  // another one where the same files give other samples
 };
 
 const Registry<SourceFormat>& source_formats();

@@ -188,6 +188,20 @@ TEST_F(PrepareDataset, MakesAnotherFolderForOtherContentOrLimits) {
   EXPECT_EQ((std::set<std::string>{first, second, third, fourth}).size(), 4u);
 }
 
+TEST_F(PrepareDataset, KnowsWhatTheVersionBeforeMadeOfFormatsThatReadAlike) {
+  // Fingerprints that were written before dialogues and calls of tools were read otherwise.
+  const auto base = load_tokenizer(LORA_DIST_SOURCE_DIR "/examples/base-tiny");
+  const auto chosen = make_template("auto", *base);
+  request.vocab_size = 2048;
+  request.prepared_dir = folder.file("prepared");
+  request.path = folder.write("a.jsonl", alpaca("Say hi", "Hi there"));
+  EXPECT_EQ(prepare_dataset(request, base.get(), chosen.get(), world)->fingerprint(),
+            "e19da37b04f34dfcbe146f8e51aa5f375ca6bd4c0efe0daceac56c6169425317");
+  request.path = folder.write("t.jsonl", R"({"input_ids": [4, 5, 6], "labels": [-100, 5, 6]})");
+  EXPECT_EQ(prepare_dataset(request, nullptr, nullptr, world)->fingerprint(),
+            "1d1fbad0f8961ba62e531ecec7dddda63c61f9adb96f8ce0cc5a4f234c1bfef1");
+}
+
 TEST_F(PrepareDataset, KnowsMovedDataAgain) {
   const std::string first =
       prepare(folder.write("here/train.jsonl", alpaca("a", "b")))->fingerprint();
