@@ -4,12 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
+#include <thread>
+#include <utility>
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "core/base/log.hpp"
 #include "dist/backends/gloo_address.hpp"
+#include "dist/backends/transport.hpp"
 
 namespace lora_dist {
 namespace {
@@ -23,6 +27,18 @@ c10::intrusive_ptr<c10d::TCPStore> open_store(const std::string& host, int port,
   options.multiTenant = true;  // a rendezvous and a backend of this process share one at the port
   options.timeout = milliseconds(timeout_s);
   return c10::make_intrusive<c10d::TCPStore>(host, options);
+}
+
+/// c10d gives each of its tries the whole time again. One that is left alone ends with the process.
+c10::intrusive_ptr<c10d::TCPStore> open_store_in_time(const std::string& host, int port, bool serve,
+                                                      double timeout_s) {
+  std::packaged_task<c10::intrusive_ptr<c10d::TCPStore>()> open(
+      [=] { return open_store(host, port, serve, timeout_s); });
+  auto opened = open.get_future();
+  std::thread(std::move(open)).detach();
+  if (opened.wait_for(milliseconds(timeout_s)) != std::future_status::ready)
+    throw TransportError(fmt::format("nothing of this run answers at {}:{}", host, port));
+  return opened.get();
 }
 
 bool several_hosts(const WorldInfo& world) { return world.local_world_size < world.world_size; }
@@ -44,7 +60,7 @@ MeetingPoint meet_by_mpi(const BackendOptions& options) {
   if (world.rank == 0) return point;
   const std::string host = where.substr(0, where.find(' '));
   const int port = std::stoi(where.substr(where.find(' ')));
-  point.store = open_store(host, port, /*serve=*/false, options.startup_timeout_s);
+  point.store = open_store_in_time(host, port, /*serve=*/false, options.startup_timeout_s);
   point.address = own_address(options.network_interface, host, several_hosts(world));
   return point;
 }
@@ -76,7 +92,8 @@ MeetingPoint meet_at_master(const BackendOptions& options) {
   require_known_name(options);
   const bool serve = world.rank == 0 && !options.store_is_served;
   return {
-      .store = open_store(world.master_addr, world.master_port, serve, options.startup_timeout_s),
+      .store = open_store_in_time(world.master_addr, world.master_port, serve,
+                                  options.startup_timeout_s),
       .address = own_address(options.network_interface, world.master_addr, several_hosts(world)),
       .session = nullptr};
 }

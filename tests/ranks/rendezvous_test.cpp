@@ -79,6 +79,32 @@ TEST(Rendezvous, NamesAHostOfRankZeroThatNobodyKnowsAtOnce) {
   EXPECT_THAT(error(), testing::HasSubstr("did not come together within 0.5 s"));
 }
 
+TEST(Rendezvous, LeavesAServerThatIsNotRankZeroWhenTheTimeIsOver) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);  // takes connections and says nothing
+  sockaddr_in address{.sin_family = AF_INET};
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(listen(listener, 8), 0);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
+  BackendOptions options{.startup_timeout_s = 0.5};
+  options.world = {.rank = 1, .world_size = 2, .master_addr = "127.0.0.1"};
+  for (const int port : {static_cast<int>(ntohs(address.sin_port)), free_port()}) {
+    options.world.master_port = port;
+    try {
+      join_rendezvous(options);
+      ADD_FAILURE() << "nothing answered";
+    } catch (const CommError& error) {
+      EXPECT_THAT(error.what(),
+                  testing::HasSubstr(fmt::format("did not come together within 0.5 s (startup_"
+                                                 "timeout_s) [nothing of this run answers at "
+                                                 "127.0.0.1:{}]",
+                                                 port)));
+    }
+  }
+  close(listener);
+}
+
 // Under mpirun (ranks-mpirun-2 and -4) this goes by MPI; alone there is nobody to tell.
 TEST(Rendezvous, LeavesMpiToTheBackendThatFollows) {
   const WorldInfo world = detect_world();
