@@ -104,6 +104,18 @@ TEST(DialogueForms, TakeNamesWithDotsNumbersAndListMarks) {
         << mark;
 }
 
+TEST(DialogueForms, TakeNamesWithRemarksInBrackets) {
+  EXPECT_THAT(
+      read_text("用户（小李）：在吗？\n客服（小王）：在的（请说）\n用户：退货\n客服(工号12)：好\n"),
+      ElementsAre("在吗？ | 在的（请说）", "退货 | 好"));
+  EXPECT_THAT(read_text("User (Ann): hi\nAgent (Bob): yo\nUser (Eve): f(x): 1\nAgent: so\n"),
+              ElementsAre("hi | yo", "f(x): 1 | so"));
+  EXPECT_THAT(read_text("小王(买家)：在吗\n小李(卖家)：在\n小王(买家)：多少钱\n小李(卖家)：5元\n"),
+              ElementsAre("在吗 | 在", "多少钱 | 5元"));
+  EXPECT_EQ(format_of("优点（一）：快\n缺点（一）：贵\n价格（二）：高\n"), "lines");
+  EXPECT_EQ(format_of("说明（一）：快\n步骤 (2): do\n(see below): and\n"), "lines");
+}
+
 TEST(DialogueForms, PassOverTimeStampsBeforeNames) {
   for (const std::string stamp :
        {"[10:00] ", "10:00:05 ", "2024-01-01 10:00 ", "【2024/1/1 10:00】",
