@@ -59,11 +59,16 @@ constexpr auto kNotInPrompt = "is left out of the prompt";
 constexpr auto kNoReasoning = "is left out: the answer is learnt without it";
 constexpr auto kAlikeRecords = "of a record is not obeyed: all records are learnt alike";
 constexpr UnusedKey kUnusedKeys[] = {
-    {"functions", kNotInPrompt},    {"completion_mask", "is not obeyed: answers are learnt whole"},
-    {"weight", kAlikeRecords},      {"sample_weight", kAlikeRecords},
-    {"loss_weight", kAlikeRecords}, {"reasoning_content", kNoReasoning},
-    {"reasoning", kNoReasoning},    {"thinking", kNoReasoning},
-    {"label", "is left out"}};
+    {"functions", kNotInPrompt},
+    {"completion_mask", "is not obeyed: answers are learnt whole"},
+    {"weight", kAlikeRecords},
+    {"sample_weight", kAlikeRecords},
+    {"loss_weight", kAlikeRecords},
+    {"reasoning_content", kNoReasoning},
+    {"reasoning", kNoReasoning},
+    {"thinking", kNoReasoning},
+    {"label", "is left out"},
+    {"chat_template_kwargs", "is not obeyed: the chat template runs without arguments"}};
 
 }  // namespace
 

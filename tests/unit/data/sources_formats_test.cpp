@@ -317,6 +317,12 @@ TEST(EveryRecord, SaysWhichKeysThatChangeWhatIsLearntAreNotObeyed) {
           "\n"
           R"({"instruction": "i", "output": "o", "weight": 1, "tools": [], "label": null})")),
       ElementsAre("'weight' of a record is not obeyed: all records are learnt alike"));
+  EXPECT_THAT(
+      notes_of(folder.write(
+          "m.jsonl",
+          R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}], "chat_template_kwargs": {"enable_thinking": false}})")),
+      ElementsAre(
+          "'chat_template_kwargs' is not obeyed: the chat template runs without arguments"));
 }
 
 TEST(EveryRecord, SaysThatAnAnswerIsEmptyAndThatAMaskIsNotObeyed) {
