@@ -5,15 +5,12 @@
 
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
+#include "core/base/shape_text.hpp"
 
 namespace lora_dist {
 namespace {
 
 constexpr size_t kLongestShownName = 200;
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
 
 // "a, b, c, ...", at most three of them.
 std::string first_of(const std::vector<std::string>& names) {

@@ -1,6 +1,7 @@
 #include "core/ops/bf16_products.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/ops/contiguous_rows.hpp"
 #include "core/ops/packed_matrix.hpp"
@@ -73,21 +74,21 @@ void store(const at::Tensor& y_NO, const Dropout::Part& part, const float* resul
   }
 }
 
-/// The columns of y that begin at `first_column`, as many as b_KP has.
-void multiply_columns(const at::Tensor& y_NO, const at::Tensor& x, const at::Tensor& b_KP,
-                      int64_t first_column, const ProductOptions& options) {
-  const int64_t rows = x.size(0), depth = x.size(1), columns = b_KP.size(1), wide = padded(columns);
+/// So many columns of y, from `first_column` on.
+void multiply_columns(const at::Tensor& y_NO, const at::Tensor& x, const RightOperand& b_KO,
+                      int64_t first_column, int64_t columns, const ProductOptions& options) {
+  const int64_t rows = x.size(0), depth = x.size(1), wide = padded(columns);
   // A task packs what it alone reads.
   const bool is_alone = rows <= kTaskRows;
   const int64_t most_columns = is_alone ? kFewTaskColumns : kTaskColumns;
   const int64_t groups = (columns + most_columns - 1) / most_columns;
   const int64_t num_tasks = (rows + kTaskRows - 1) / kTaskRows * groups;
-  const Pieces depths(depth, kMostDepth, 32);
+  const Pieces depths(depth, kMostDepth, std::lcm(int64_t{32}, b_KO.row_unit()));
   // Where b is packed in several pieces, sums wait here for the next one.
   const bool waits = depths.size < depth;
   const at::Tensor sums = at::empty({waits ? rows * wide : 0}, at::kFloat);
   depths.for_each([&](int64_t first, int64_t count) {
-    const at::Tensor piece_QP = b_KP.narrow(0, first, count).to(at::kBFloat16);
+    const at::Tensor piece_QP = b_KO.piece(first, count, first_column, columns, at::kBFloat16);
     const PackedMatrix shared = is_alone ? PackedMatrix(0, 0) : packed(piece_QP);
     kernels::parallel_rows(num_tasks, /*grain=*/1, [&](int64_t begin, int64_t end) {
       const bool copies = LeftOperand::needs_room(count, options.of_input);
@@ -123,13 +124,14 @@ void multiply_columns(const at::Tensor& y_NO, const at::Tensor& x, const at::Ten
 
 int64_t most_shared(int64_t rows) { return rows > kTaskRows ? kMostPacked : 0; }
 
-void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
+void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const RightOperand& b_KO,
               const ProductOptions& options) {
   const at::Tensor x = with_contiguous_rows(x_NK);
   const int64_t depth = std::min(padded(x.size(1)), kMostDepth);
-  Pieces(y_NO.size(1), std::max(kMostPacked / depth, kTaskColumns), kTaskColumns)
+  Pieces(y_NO.size(1), std::max(kMostPacked / depth, kTaskColumns),
+         std::lcm(kTaskColumns, b_KO.column_unit()))
       .for_each([&](int64_t first, int64_t count) {
-        multiply_columns(y_NO, x, b_KO.narrow(1, first, count), first, options);
+        multiply_columns(y_NO, x, b_KO, first, count, options);
       });
 }
 

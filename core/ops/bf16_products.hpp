@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/ops/product_options.hpp"
+#include "core/ops/right_operand.hpp"
 
 namespace lora_dist::ops::bf16 {
 
@@ -15,9 +16,9 @@ constexpr int64_t kMostPacked = int64_t{8} << 20;
 /// packs what it alone reads.
 int64_t most_shared(int64_t rows);
 
-/// y_NO (+)= scale * x_NK b_KO; x and y are bf16, b is bf16 or fp32. Rows of x and y are
+/// y_NO (+)= scale * x_NK b_KO; x and y are bf16, b of any format. Rows of x and y are
 /// contiguous, rows or columns of b.
-void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const at::Tensor& b_KO,
+void multiply(const at::Tensor& y_NO, const at::Tensor& x_NK, const RightOperand& b_KO,
               const ProductOptions& options);
 
 /// gradient_OI (fp32) += dy_NO^T x_NI, O at most I; `of_x` is applied to x.

@@ -13,6 +13,7 @@
 
 #include "core/ops/dropout.hpp"
 #include "core/ops/kernels/kernels.hpp"
+#include "core/weights/stored_weight.hpp"
 
 namespace lora_dist::ops {
 
@@ -55,18 +56,18 @@ at::Tensor sum_in_order(const at::Tensor& values);
 at::Tensor dropout(const at::Tensor& x_NI, double p, const DropoutStream& stream);
 
 /// x W^T, and dy W: the product of a frozen linear layer and of its backward. `weight_OI` may be
-/// stored in another dtype than x; it is converted piece by piece in a buffer of the calling
+/// stored in another format than x; it is converted piece by piece in a buffer of the calling
 /// thread.
-at::Tensor product(const at::Tensor& x_NI, const at::Tensor& weight_OI);
-at::Tensor product_transposed(const at::Tensor& dy_NO, const at::Tensor& weight_OI);
+at::Tensor product(const at::Tensor& x_NI, const StoredWeight& weight_OI);
+at::Tensor product_transposed(const at::Tensor& dy_NO, const StoredWeight& weight_OI);
 /// The first, into `y_NO`, which is contiguous and has the dtype of x.
-void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI);
+void product_into(at::Tensor y_NO, const at::Tensor& x_NI, const StoredWeight& weight_OI);
 /// The second, added to `dx_NI` where it is defined.
 void add_product_transposed(at::Tensor& dx_NI, const at::Tensor& dy_NO,
-                            const at::Tensor& weight_OI);
+                            const StoredWeight& weight_OI);
 
 /// scale * x W^T, added to `y_NO` where it is defined.
-void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const at::Tensor& weight_OI,
+void add_product(at::Tensor& y_NO, const at::Tensor& x_NI, const StoredWeight& weight_OI,
                  double scale = 1);
 /// gradient_OI (fp32) += dy^T x.
 void add_outer_product(at::Tensor gradient_OI, const at::Tensor& dy_NO, const at::Tensor& x_NI);

@@ -53,13 +53,21 @@ class MicroBatch {
   const ModelProfile& model_;
 };
 
-/// Bytes of the largest piece of a weight of which a piece has at most `most_elements(columns)`.
-template <class MostElements>
-int64_t largest_piece(const MemoryRequest& request, const MostElements& most_elements) {
+bool is_converted(const MemoryRequest& request, const WeightInfo& weight) {
+  const at::ScalarType multiplied = request.shape.product_bytes == 2 ? at::kBFloat16 : at::kFloat;
+  return weight.format->plain != multiplied;
+}
+
+/// Bytes of the largest piece of a weight of which a piece has at most `most_elements(columns)`;
+/// 0 where none `counts`.
+template <class Counts, class MostElements>
+int64_t largest_piece(const MemoryRequest& request, const Counts& counts,
+                      const MostElements& most_elements) {
   int64_t largest = 0;
-  for (const WeightRow& row : request.table.rows()) {
-    if (row.shape.size() != 2) continue;
-    largest = std::max(largest, std::min(row.shape[0] * row.shape[1], most_elements(row.shape[1])));
+  for (const WeightInfo& weight : request.base) {
+    if (weight.shape.size() != 2 || !request.table.find(weight.name) || !counts(weight)) continue;
+    const int64_t columns = weight.shape[1];
+    largest = std::max(largest, std::min(weight.shape[0] * columns, most_elements(columns)));
   }
   return largest * request.shape.product_bytes;
 }
@@ -74,17 +82,17 @@ int64_t library_buffers(const MemoryRequest& request) {
 /// What products take beside the program: pieces of weights that are converted, and packed for bf16
 /// products on a CPU, which do without the library's buffers.
 int64_t beside_products(const MemoryRequest& request) {
-  const bool converts = request.stored_bytes != request.shape.product_bytes;
+  const auto converted = [&](const WeightInfo& weight) { return is_converted(request, weight); };
   if (request.shape.on_gpu || request.shape.product_bytes != 2) {
     const int64_t buffers = request.shape.on_gpu ? 0 : library_buffers(request);
-    if (!converts) return buffers;
-    return buffers + largest_piece(request, [](int64_t columns) {
+    return buffers + largest_piece(request, converted, [](int64_t columns) {
              return ops::most_piece_rows(columns) * columns;
            });
   }
   const int64_t packed = ops::bf16::most_shared(request.shape.rows());
-  return largest_piece(request, [&](int64_t) { return packed; }) +
-         (converts ? largest_piece(request, [](int64_t) { return ops::bf16::kMostPacked; }) : 0);
+  const auto any = [](const WeightInfo&) { return true; };
+  return largest_piece(request, any, [&](int64_t) { return packed; }) +
+         largest_piece(request, converted, [](int64_t) { return ops::bf16::kMostPacked; });
 }
 
 /// Of the reducer's buckets: five with two levels of hosts, for four stages and the bucket that

@@ -13,13 +13,13 @@ namespace lora_dist {
 
 struct MemoryRequest {
   const WeightTable& table;
+  const std::vector<WeightInfo>& base;
   const ModelProfile& model;  // of `shape`
   PassShape shape;
   int64_t trainable_parameters = 0;
   int64_t lowest_adapted_block = 0;  // blocks below it keep nothing
   int64_t slots_of_rank = 1;         // micro-batches of a step on this rank
   int64_t world_size = 1;
-  int64_t stored_bytes = 2;  // of a weight in its file
   int64_t base_file_bytes = 0;
   int64_t program_bytes = 0;  // before anything is read: libraries, their buffers and threads
   int64_t moment_bytes = 8;   // of the optimizer's state, for each trainable parameter

@@ -83,13 +83,13 @@ MemoryRequest memory_request(const PlanRequest& request, const ModelProfile& pro
   const auto world_size = static_cast<int64_t>(world_size_of(request));
   return {
       .table = request.model.table(),
+      .base = request.base.weights(),
       .model = profile,
       .shape = pass_shape(request),
       .trainable_parameters = trainable_parameters,
       .lowest_adapted_block = lowest_adapted_block(request),
       .slots_of_rank = (request.slots_per_step + world_size - 1) / world_size,
       .world_size = world_size,
-      .stored_bytes = request.stored_bytes,
       .base_file_bytes = resident_base_bytes(request),
       .program_bytes = program_bytes(request),
       .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,

@@ -28,9 +28,8 @@ struct PlanRequest {
   int64_t batch_size = 4, tokens = 512;  // of a micro-batch; tokens is the longest sequence
   int64_t compute_bytes = 4;             // of an activation
   int64_t product_bytes = 4;             // of the numbers that are multiplied
-  int64_t stored_bytes = 2;              // of a weight in its file
   std::string optimizer = "adamw";
-  const WeightSource& base;  // names, dtypes and shapes; nothing is read
+  const WeightSource& base;  // names, formats and shapes; nothing is read
   bool recompute_blocks = false;
   bool saves_checkpoints = true;
   bool keeps_best = false;  // load_best_model_at_end

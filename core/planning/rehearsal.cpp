@@ -30,13 +30,13 @@ class EvenWeights final : public WeightSource {
   explicit EvenWeights(const DecoderSpec& spec) {
     const DecoderOutline outline(spec);
     for (const WeightRow& row : outline.table().rows()) {
-      weights_.push_back({row.name, at::kBFloat16, row.shape});
+      weights_.push_back({row.name, &plain_format(at::kBFloat16), row.shape});
       values_.push_back(at::full(row.shape, 0.02, at::kBFloat16));
     }
   }
   const std::string& location() const override { return location_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override { return values_[index]; }
+  StoredWeight acquire(size_t index) override { return values_[index]; }
 
  private:
   std::string location_ = "rehearsal";

@@ -12,19 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "core/weights/stored_weight.hpp"
+
 namespace lora_dist {
-
-struct WeightInfo {
-  std::string name;
-  at::ScalarType dtype;
-  std::vector<int64_t> shape;
-};
-
-/// Bytes of a weight as stored.
-inline int64_t stored_bytes(const WeightInfo& weight) {
-  return c10::multiply_integers(weight.shape) *
-         static_cast<int64_t>(c10::elementSize(weight.dtype));
-}
 
 /// Weights that run together, and so travel together where the base is sharded: [unit] indices in
 /// weights().
@@ -38,10 +28,10 @@ class WeightSource {
   virtual const std::string& location() const = 0;
   virtual const std::vector<WeightInfo>& weights() const = 0;
 
-  /// The weight as stored, read-only, valid as long as the tensor is held. A mapped file answers
+  /// The weight as stored, read-only, valid as long as it is held. A mapped file answers
   /// without copying, a sharded source only while a unit that holds the weight runs. `index` counts
   /// in weights(). Not a collective.
-  virtual at::Tensor acquire(size_t index) = 0;
+  virtual StoredWeight acquire(size_t index) = 0;
   /// This rank will not need the weight soon: a mapped file takes its pages out of the process's
   /// resident memory, and reads them again should it be acquired again.
   virtual void release(size_t index) { (void)index; }

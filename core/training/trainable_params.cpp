@@ -5,16 +5,9 @@
 #include <numeric>
 
 #include "core/base/error.hpp"
+#include "core/base/shape_text.hpp"
 
 namespace lora_dist {
-namespace {
-
-std::string shape_text(at::IntArrayRef shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-}  // namespace
-
 size_t TrainableParams::add(ModuleRole place, std::vector<int64_t> shape, double rate_factor) {
   LD_CHECK(!flat_.defined(), "tensors are added before allocate()");
   const int64_t count =

@@ -7,18 +7,17 @@ class ResidentWeights final : public WeightSource {
  public:
   ResidentWeights(WeightSource& source, at::Device device) : source_(source) {
     for (size_t i = 0; i < source.weights().size(); ++i) {
-      copies_.push_back(source.acquire(i).to(at::TensorOptions(device), /*non_blocking=*/false,
-                                             /*copy=*/true));
+      copies_.push_back(source.acquire(i).copied_to(device));
       source.release(i);
     }
   }
   const std::string& location() const override { return source_.location(); }
   const std::vector<WeightInfo>& weights() const override { return source_.weights(); }
-  at::Tensor acquire(size_t index) override { return copies_[index]; }
+  StoredWeight acquire(size_t index) override { return copies_[index]; }
 
  private:
   WeightSource& source_;
-  std::vector<at::Tensor> copies_;  // [index in weights()]
+  std::vector<StoredWeight> copies_;  // [index in weights()]
 };
 
 }  // namespace

@@ -12,11 +12,11 @@
 #include "core/adapters/adapter.hpp"
 #include "core/adapters/lora.hpp"
 #include "core/base/error.hpp"
+#include "core/base/shape_text.hpp"
 #include "data/exports/peft_config.hpp"
 #include "data/io/files.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"
-#include "data/weights/dtypes.hpp"
 #include "data/weights/safetensors.hpp"
 
 namespace lora_dist {
@@ -255,11 +255,11 @@ LoadedAdapter read_adapter(const std::string& path) {
     const std::string& name = file->weights()[i].name;
     at::Tensor tensor = file->tensor(i);
     if (!at::isFloatingType(tensor.scalar_type()))
-      throw ModelError(
-          {label,
-           fmt::format("tensor '{}' is {}", printable(name, 256), dtype_name(tensor.scalar_type())),
-           "F32, BF16 or F16",
-           {}});
+      throw ModelError({label,
+                        fmt::format("tensor '{}' is {}", printable(name, 256),
+                                    plain_format(tensor.scalar_type()).name),
+                        "F32, BF16 or F16",
+                        {}});
     tensor = tensor.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     require_finite(label, name, tensor);
     adapter.tensors.emplace_back(name, std::move(tensor));

@@ -2,7 +2,6 @@
 #include <set>
 
 #include "data/inspect/kinds.hpp"
-#include "data/weights/dtypes.hpp"
 #include "data/weights/safetensors.hpp"
 
 namespace lora_dist {
@@ -35,7 +34,7 @@ nlohmann::ordered_json tensor_totals(const std::vector<WeightInfo>& weights) {
   for (const WeightInfo& info : weights) {
     parameters += num_elements(info);
     bytes += num_bytes(info);
-    dtypes[std::string(dtype_name(info.dtype))] += num_elements(info);
+    dtypes[std::string(info.format->name)] += num_elements(info);
   }
   return {{"num_tensors", weights.size()},
           {"parameters", parameters},
@@ -47,7 +46,7 @@ nlohmann::ordered_json tensor_list(const std::vector<WeightInfo>& weights) {
   Json list = Json::array();
   for (const WeightInfo& info : weights)
     list.push_back({{"name", info.name},
-                    {"dtype", dtype_name(info.dtype)},
+                    {"dtype", info.format->name},
                     {"shape", info.shape},
                     {"bytes", num_bytes(info)}});
   return list;
@@ -57,7 +56,7 @@ nlohmann::ordered_json tensor_kinds(const std::vector<WeightInfo>& weights) {
   // Tensors of one kind, but of several types or shapes, have a line each.
   std::map<std::string, Json> kinds;
   for (const WeightInfo& info : weights) {
-    const std::string name = kind_of(info.name), dtype(dtype_name(info.dtype));
+    const std::string name = kind_of(info.name), dtype(info.format->name);
     Json& kind = kinds[fmt::format("{} {} {}", name, dtype, fmt::join(info.shape, " "))];
     if (kind.is_null())
       kind = {{"name", name}, {"dtype", dtype}, {"shape", info.shape}, {"count", 0}};

@@ -10,9 +10,12 @@ std::string base_fingerprint(const nlohmann::ordered_json& config, WeightSource&
   hash.update(config.dump());
   const std::vector<WeightInfo>& weights = files.weights();
   for (size_t i = 0; i < weights.size(); ++i) {
-    hash.update(fmt::format("{} {} {}\n", weights[i].name, at::toString(weights[i].dtype),
+    // ATen's names of plain formats: those that runs before the packed ones wrote down.
+    const StoredFormat& format = *weights[i].format;
+    hash.update(fmt::format("{} {} {}\n", weights[i].name,
+                            format.plain ? at::toString(*format.plain) : format.name,
                             fmt::join(weights[i].shape, ",")));
-    const at::Tensor weight = files.acquire(i);
+    const at::Tensor weight = files.acquire(i).stored();
     const size_t size = std::min(kSampleBytes, weight.nbytes());
     hash.update(static_cast<const char*>(weight.const_data_ptr()) + (weight.nbytes() - size) / 2,
                 size);

@@ -98,7 +98,7 @@ class MappedWeights final : public WeightSource {
 
   const std::string& location() const override { return location_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override {
+  StoredWeight acquire(size_t index) override {
     const Place place = places_.at(index);
     return files_[place.file]->tensor(place.index);
   }

@@ -85,7 +85,7 @@ void write_weights(const NewBaseFolder& folder, const fs::path& target) {
 /// not know.
 std::string prevailing_dtype(const std::vector<WeightInfo>& weights) {
   std::map<at::ScalarType, uint64_t> bytes;
-  for (const WeightInfo& info : weights) bytes[info.dtype] += num_bytes(info);
+  for (const WeightInfo& info : weights) bytes[*info.format->plain] += num_bytes(info);
   if (bytes.empty()) return {};
   const auto most = std::max_element(
       bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });

@@ -80,11 +80,11 @@ class MappedSafetensors final : public SafetensorsFile {
 
   at::Tensor tensor(size_t index) const override {
     const WeightInfo& info = header_.weights.at(index);
-    const auto options = at::TensorOptions().dtype(info.dtype);
+    const auto options = at::TensorOptions().dtype(*info.format->plain);
     const uint64_t size = num_bytes(info);
     if (size == 0) return at::empty(info.shape, options);
     char* data = mapping_->data() + header_.begins[index];
-    if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(info.dtype) != 0) {
+    if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(info.format->block_bytes) != 0) {
       at::Tensor copy = at::empty(info.shape, options);
       std::copy_n(data, size, static_cast<char*>(copy.data_ptr()));
       return copy;
@@ -156,7 +156,7 @@ void require_finite(const std::string& where, const std::string& name, const at:
 
 void require_finite(WeightSource& base) {
   for (size_t i = 0; i < base.weights().size(); ++i)
-    require_finite(base.location(), base.weights()[i].name, base.acquire(i));
+    require_finite(base.location(), base.weights()[i].name, base.acquire(i).values());
 }
 
 }  // namespace lora_dist

@@ -5,9 +5,9 @@
 #include <numeric>
 
 #include "core/base/error.hpp"
+#include "core/base/shape_text.hpp"
 #include "data/io/json.hpp"
 #include "data/io/printable.hpp"
-#include "data/weights/dtypes.hpp"
 
 namespace lora_dist {
 namespace {
@@ -123,14 +123,14 @@ uint64_t count(const nlohmann::json& value, const char* what, const std::string&
   return value.get<uint64_t>();
 }
 
-at::ScalarType read_dtype(const nlohmann::json& entry, const std::string& place) {
+const StoredFormat* read_format(const nlohmann::json& entry, const std::string& place) {
   const auto& value = member(entry, "dtype", place);
   if (!value.is_string())
     fail(place, fmt::format("dtype is {}", printable(value.dump())), "a text");
   const auto name = value.get<std::string>();
-  const auto dtype = dtype_from_name(name);
-  if (!dtype) fail(place, fmt::format("dtype '{}' is unknown", printable(name)));
-  return *dtype;
+  const StoredFormat* format = find_format(name);
+  if (!format || !format->plain) fail(place, fmt::format("dtype '{}' is unknown", printable(name)));
+  return format;
 }
 
 std::vector<int64_t> read_shape(const nlohmann::json& entry, const std::string& place) {
@@ -160,12 +160,11 @@ Extent read_extent(const nlohmann::json& entry, const WeightInfo& info, const st
                       count(value[1], "data_offsets", place)};
   if (extent.begin > extent.end)
     fail(place, fmt::format("starts at {} and ends at {}", extent.begin, extent.end));
-  uint64_t bytes = c10::elementSize(info.dtype);
-  for (const int64_t size : info.shape) bytes *= static_cast<uint64_t>(size);
+  const auto bytes = static_cast<uint64_t>(stored_bytes(info));
   if (extent.end - extent.begin != bytes)
     fail(place,
          fmt::format("{} bytes for {} {}", extent.end - extent.begin, shape_text(info.shape),
-                     dtype_name(info.dtype)),
+                     info.format->name),
          fmt::format("{}", bytes));
   return extent;
 }
@@ -216,7 +215,7 @@ SafetensorsHeader read_safetensors_header(std::string_view file, const std::stri
     }
     const std::string place = fmt::format("{}: tensor '{}'", path, printable(name, 256));
     if (!entry.is_object()) fail(place, fmt::format("is {}", json_kind(entry.type())), "an object");
-    WeightInfo info{name, read_dtype(entry, place), read_shape(entry, place)};
+    WeightInfo info{name, read_format(entry, place), read_shape(entry, place)};
     extents.push_back(read_extent(entry, info, place));
     header.begins.push_back(data_begin + extents.back().begin);
     header.weights.push_back(std::move(info));

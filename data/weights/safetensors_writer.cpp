@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "core/base/error.hpp"
-#include "data/weights/dtypes.hpp"
 #include "data/weights/safetensors.hpp"
 
 namespace lora_dist {
@@ -16,8 +15,7 @@ std::vector<size_t> file_order(const std::vector<WeightInfo>& weights) {
   std::vector<size_t> order(weights.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    const size_t size_a = c10::elementSize(weights[a].dtype),
-                 size_b = c10::elementSize(weights[b].dtype);
+    const int64_t size_a = weights[a].format->block_bytes, size_b = weights[b].format->block_bytes;
     return size_a != size_b ? size_a > size_b : weights[a].name < weights[b].name;
   });
   return order;
@@ -34,7 +32,7 @@ std::string header_bytes(const std::vector<WeightInfo>& weights, const std::vect
     const uint64_t end = begin + num_bytes(info);
     if (json.size() > 1) json += ',';
     json += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                        nlohmann::json(info.name).dump(), dtype_name(info.dtype),
+                        nlohmann::json(info.name).dump(), info.format->name,
                         fmt::join(info.shape, ","), begin, end);
     begin = end;
   }
@@ -53,7 +51,7 @@ void write_content(NewFile& file, const std::vector<WeightInfo>& weights,
     const WeightInfo& info = weights[index];
     const at::Tensor tensor = supply(index);
     LD_CHECK(tensor.device().is_cpu() && tensor.is_contiguous() &&
-                 tensor.scalar_type() == info.dtype &&
+                 info.format->plain == tensor.scalar_type() &&
                  tensor.sizes() == at::IntArrayRef(info.shape),
              "tensor '" + info.name + "' is not what was announced");
     file.write(tensor.const_data_ptr(), num_bytes(info));
@@ -63,7 +61,7 @@ void write_content(NewFile& file, const std::vector<WeightInfo>& weights,
 std::vector<WeightInfo> infos_of(const NamedTensors& tensors) {
   std::vector<WeightInfo> infos;
   for (const auto& [name, tensor] : tensors)
-    infos.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+    infos.push_back({name, &plain_format(tensor.scalar_type()), tensor.sizes().vec()});
   return infos;
 }
 

@@ -40,14 +40,13 @@ class ShardedWeights final : public WeightSource {
   const std::string& location() const override { return files_.location(); }
   const std::vector<WeightInfo>& weights() const override { return files_.weights(); }
 
-  at::Tensor acquire(size_t index) override {
-    if (vectors_[index].defined()) return vectors_[index];
+  StoredWeight acquire(size_t index) override {
+    if (vectors_[index].stored().defined()) return vectors_[index];
     const std::optional<Home>& home = homes_[index];
     LD_CHECK(home && running_ && running_->unit == home->unit,
              "this weight is not here: " + weights()[index].name);
-    return running_->bytes.narrow(0, home->matrix.begin, home->matrix.bytes)
-        .view(weights()[index].dtype)
-        .view(weights()[index].shape);
+    return StoredWeight::of_bytes(running_->bytes.narrow(0, home->matrix.begin, home->matrix.bytes),
+                                  weights()[index]);
   }
 
   void begin_pass(std::vector<size_t> units) override {
@@ -101,7 +100,7 @@ class ShardedWeights final : public WeightSource {
       const int64_t from = std::max(begin, matrix.begin),
                     to = std::min(end, matrix.begin + matrix.bytes);
       if (from >= to) continue;
-      const at::Tensor stored = files_.acquire(matrix.index);
+      const at::Tensor stored = files_.acquire(matrix.index).stored();
       std::memcpy(static_cast<char*>(slice.data_ptr()) + (from - begin),
                   static_cast<const char*>(stored.const_data_ptr()) + (from - matrix.begin),
                   static_cast<size_t>(to - from));
@@ -110,9 +109,8 @@ class ShardedWeights final : public WeightSource {
     return slice;
   }
 
-  at::Tensor read_whole(size_t index) {
-    at::Tensor copy = files_.acquire(index).to(at::TensorOptions(device_), /*non_blocking=*/false,
-                                               /*copy=*/true);
+  StoredWeight read_whole(size_t index) {
+    StoredWeight copy = files_.acquire(index).copied_to(device_);
     files_.release(index);
     return copy;
   }
@@ -122,7 +120,7 @@ class ShardedWeights final : public WeightSource {
   at::Device device_;
   std::vector<UnitLayout> layouts_;         // [unit]
   std::vector<at::Tensor> slices_;          // [unit] uint8, this rank's, on the device
-  std::vector<at::Tensor> vectors_;         // [index in weights()]; undefined for matrices
+  std::vector<StoredWeight> vectors_;       // [index in weights()]; empty for matrices
   std::vector<std::optional<Home>> homes_;  // [index in weights()] of matrices
   std::vector<size_t> units_ahead_;         // of this pass, the next one last
   std::optional<Gathered> running_, coming_;

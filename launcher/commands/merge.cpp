@@ -14,11 +14,17 @@
 namespace lora_dist {
 namespace {
 
-at::ScalarType stored_dtype(const std::string& dtype, at::ScalarType original) {
-  if (dtype == "fp32") return at::kFloat;
-  if (dtype == "bf16") return at::kBFloat16;
-  if (dtype == "fp16") return at::kHalf;
-  return original;
+const StoredFormat* format_to_write(const std::string& dtype, const WeightInfo& original) {
+  if (dtype == "fp32") return &plain_format(at::kFloat);
+  if (dtype == "bf16") return &plain_format(at::kBFloat16);
+  if (dtype == "fp16") return &plain_format(at::kHalf);
+  if (!original.format->plain)
+    throw ConfigError({.where = "--dtype auto",
+                       .found = fmt::format("the base stores '{}' as {}, which is not written",
+                                            original.name, original.format->name),
+                       .expected = "fp32, bf16 or fp16",
+                       .fix = {}});
+  return original.format;
 }
 
 class MergeCommand final : public Command {
@@ -50,13 +56,13 @@ class MergeCommand final : public Command {
         .source_dir = open_.base, .output_dir = output_, .weights = model.files->weights()};
     const DecoderSpec& spec = model.decoder().spec();
     for (WeightInfo& weight : folder.weights) {
-      weight.dtype = stored_dtype(dtype_, weight.dtype);
+      weight.format = format_to_write(dtype_, weight);
       if (weight.name == spec.embedding_weight) weight.name = kEmbeddingWeight;
     }
     // A head that differs from the embedding is used by every reader only where nothing ties them.
     if (!spec.tied_embeddings) folder.tied_embeddings = false;
     folder.tensor = [&](size_t index) {
-      at::Tensor weight = model.files->acquire(index);
+      at::Tensor weight = model.files->acquire(index).values();
       const std::string& name = folder.weights[index].name;
       const size_t dot = name.rfind('.');
       const auto linear = adapted.find(name.substr(0, dot));
@@ -65,7 +71,7 @@ class MergeCommand final : public Command {
         weight = name.substr(dot) == ".bias" ? group->merged_bias(l, weight)
                                              : group->merged_weight(l, weight);
       }
-      weight = weight.to(folder.weights[index].dtype).contiguous();
+      weight = weight.to(*folder.weights[index].format->plain).contiguous();
       if (linear != adapted.end() && !at::isfinite(weight).all().item<bool>())
         throw NumericsError({.where = name,
                              .found = "not finite once the adapters are merged in",

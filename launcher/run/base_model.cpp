@@ -114,9 +114,9 @@ std::string obstacle_to_graphs(const GraphConditions& conditions) {
                        sharding_name(conditions.sharding));
   // A converted piece lies in a buffer that the next one overwrites, and that may move.
   for (const WeightInfo& weight : conditions.weights.weights()) {
-    if (weight.shape.size() == 2 && weight.dtype != conditions.multiplied)
+    if (weight.shape.size() == 2 && weight.format->plain != conditions.multiplied)
       return fmt::format("'{}' is stored as {} and multiplied as {}", weight.name,
-                         at::toString(weight.dtype), at::toString(conditions.multiplied));
+                         weight.format->name, plain_format(conditions.multiplied).name);
   }
   return {};
 }

@@ -38,7 +38,6 @@ PlanRequest plan_request(const Config& config, const ModelOutline& model, const 
           .tokens = tokens,
           .compute_bytes = bytes(compute),
           .product_bytes = bytes(ops::product_dtype(compute, device)),
-          .stored_bytes = files.weights().empty() ? 2 : bytes(files.weights().front().dtype),
           .optimizer = config.steps.optimizer,
           .base = files,
           .saves_checkpoints = config.state.save_steps > 0,

@@ -10,6 +10,7 @@
 #include "launcher/environments/environment.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/ranks.hpp"
+#include "tests/support/toy_format.hpp"
 
 namespace lora_dist {
 namespace {
@@ -29,12 +30,33 @@ TEST(ShardedWeights, AreTheWeightsOfTheFileWhileTheirUnitRuns) {
         for (const size_t unit : order) {
           pass.enter_next_unit();
           for (const size_t index : units[unit])
-            EXPECT_TRUE(at::equal(sharded->acquire(index), files->acquire(index)))
+            EXPECT_TRUE(
+                at::equal(sharded->acquire(index).as_tensor(), files->acquire(index).as_tensor()))
                 << files->weights()[index].name << " over " << world_size << " ranks";
         }
       });
     }
   }
+}
+
+TEST(ShardedWeights, TravelAsTheyArePacked) {
+  ToyFormat toy;
+  at::manual_seed(3);
+  ToyWeights weights(toy, 70, 96);
+  const ToyMatrix& matrix = weights.matrix();
+  for (const int world_size : {1, 2, 3}) {
+    run_ranks(world_size, [&](Communicator& world) {
+      const auto sharded =
+          make_sharded_weights(weights, {{ToyWeights::kPacked, ToyWeights::kPlain}}, world);
+      WeightPass pass(*sharded, {0});
+      pass.enter_next_unit();
+      const StoredWeight packed = sharded->acquire(ToyWeights::kPacked);
+      EXPECT_TRUE(at::equal(packed.stored(), matrix.bytes_RB));
+      EXPECT_TRUE(at::equal(packed.rows(60, 10, at::kFloat), matrix.values_RC.narrow(0, 60, 10)));
+      EXPECT_TRUE(at::equal(sharded->acquire(ToyWeights::kPlain).as_tensor(), matrix.values_RC));
+    });
+  }
+  EXPECT_EQ(toy.most_decoded(), 10 * 96);
 }
 
 /// Short runs of the real program. Each starts mpirun itself, so not under mpirun.
@@ -117,7 +139,8 @@ TEST_F(ShardedRun, SendsTheBytesOfTheFormulaAndOfThePlan) {
   for (const WeightInfo& weight : files->weights())
     if (weight.shape.size() == 2)
       (weight.name.starts_with("model.layers.") ? blocks : rest) +=
-          weight.shape[0] * weight.shape[1] * static_cast<int64_t>(c10::elementSize(weight.dtype));
+          weight.shape[0] * weight.shape[1] *
+          static_cast<int64_t>(c10::elementSize(*weight.format->plain));
   // The second step ends the epoch with one sample: one slot.
   const int64_t of_a_pass = (2 * blocks + rest) / 2, gathered = 4 * of_a_pass;
   const std::vector<int64_t> expected = {gathered, of_a_pass, gathered};

@@ -15,11 +15,11 @@ class PaperWeights final : public WeightSource {
   explicit PaperWeights(const DecoderSpec& spec) {
     const DecoderOutline outline(spec);
     for (const WeightRow& row : outline.table().rows())
-      weights_.push_back({row.name, at::kBFloat16, row.shape});
+      weights_.push_back({row.name, &plain_format(at::kBFloat16), row.shape});
   }
   const std::string& location() const override { return location_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override {
+  StoredWeight acquire(size_t index) override {
     return at::full(weights_[index].shape, 0.02, at::kBFloat16);
   }
 

@@ -19,15 +19,15 @@ class ThreeLayers final : public WeightSource {
   ThreeLayers() {
     at::manual_seed(13);
     for (size_t i = 0; i < kNames.size(); ++i) {
-      weights_.push_back({kNames[i] + ".weight", at::kFloat, {kOut[i], kIn}});
+      weights_.push_back({kNames[i] + ".weight", &plain_format(at::kFloat), {kOut[i], kIn}});
       values_.push_back(at::randn({kOut[i], kIn}));
     }
-    weights_.push_back({kNames.back() + ".bias", at::kFloat, {kOut.back()}});
+    weights_.push_back({kNames.back() + ".bias", &plain_format(at::kFloat), {kOut.back()}});
     values_.push_back(at::randn({kOut.back()}));
   }
   const std::string& location() const override { return location_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override { return values_[index]; }
+  StoredWeight acquire(size_t index) override { return values_[index]; }
 
   std::vector<Linear> linears(bool with_bias = false) {
     std::vector<Linear> all;

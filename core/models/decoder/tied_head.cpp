@@ -18,21 +18,17 @@ std::optional<size_t> place_of(const WeightSource& weights, const std::string& n
   return static_cast<size_t>(found - all.begin());
 }
 
-bool have_same_values(const at::Tensor& a_VD, const at::Tensor& b_VD) {
-  if (a_VD.sizes() != b_VD.sizes() || a_VD.dim() != 2) return false;
-  for (int64_t first = 0; first < a_VD.size(0); first += kRowsAtOnce) {
-    const int64_t rows = std::min(kRowsAtOnce, a_VD.size(0) - first);
-    const at::Tensor a = a_VD.narrow(0, first, rows), b = b_VD.narrow(0, first, rows);
-    const bool same = a.scalar_type() == b.scalar_type()
-                          ? at::equal(a, b)
-                          : at::equal(a.to(at::kFloat), b.to(at::kFloat));
-    if (!same) return false;
-  }
-  return true;
-}
-
 bool have_same_values(WeightSource& weights, size_t a, size_t b) {
-  const bool same = have_same_values(weights.acquire(a), weights.acquire(b));
+  const WeightInfo &info_a = weights.weights()[a], &info_b = weights.weights()[b];
+  if (info_a.shape != info_b.shape || info_a.shape.size() != 2) return false;
+  const StoredWeight a_VD = weights.acquire(a), b_VD = weights.acquire(b);
+  const at::ScalarType dtype =
+      info_a.format == info_b.format ? info_a.format->plain.value_or(at::kFloat) : at::kFloat;
+  bool same = true;
+  for (int64_t first = 0; same && first < a_VD.size(0); first += kRowsAtOnce) {
+    const int64_t rows = std::min(kRowsAtOnce, a_VD.size(0) - first);
+    same = at::equal(a_VD.rows(first, rows, dtype), b_VD.rows(first, rows, dtype));
+  }
   weights.release(a);
   weights.release(b);
   return same;

@@ -42,7 +42,7 @@ HeadLosses LanguageHead::losses(const at::Tensor& hidden_ND, const LabelledRows&
                     at::empty({0}, hidden_ND.options().dtype(at::kDouble))};
   const int64_t count = labelled.rows_R.numel();
   if (count == 0) return result;
-  const at::Tensor weight_VD = weight_VD_.get();
+  const StoredWeight weight_VD = weight_VD_.get();
   const int64_t chunk =
       logit_chunk_rows(count, spec_.vocab_size * static_cast<int64_t>(hidden_ND.element_size()));
   if (!buffer_CV_.defined() || buffer_CV_.size(0) < chunk)

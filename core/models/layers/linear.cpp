@@ -7,10 +7,21 @@
 
 namespace lora_dist {
 
+at::Tensor FrozenWeight::vector() const {
+  const StoredWeight weight = get();
+  if (!weight.is_plain())
+    throw ModelError(
+        {.where = source_->location(),
+         .found = fmt::format("'{}' is stored as {}", info().name, info().format->name),
+         .expected = "a plain format: it is not multiplied",
+         .fix = "take a base that stores it otherwise"});
+  return weight.as_tensor();
+}
+
 void Linear::forward(const at::Tensor& x_NI, at::Tensor& y_NO) const {
   const trace::Span span("linear forward");
   ops::add_product(y_NO, x_NI, weight_.get());
-  if (bias_.defined()) y_NO.add_(bias_.get());
+  if (bias_.defined()) y_NO.add_(bias_.vector());
 }
 
 void Linear::backward(const at::Tensor& dy_NO, at::Tensor& dx_NI) const {

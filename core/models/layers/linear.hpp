@@ -19,7 +19,9 @@ class FrozenWeight {
   FrozenWeight() = default;
   FrozenWeight(WeightSource& source, size_t index) : source_(&source), index_(index) {}
   bool defined() const { return source_ != nullptr; }
-  at::Tensor get() const { return source_->acquire(index_); }
+  StoredWeight get() const { return source_->acquire(index_); }
+  /// A norm or a bias. Errors  ModelError: it is packed.
+  at::Tensor vector() const;
   const WeightInfo& info() const { return source_->weights()[index_]; }
 
  private:

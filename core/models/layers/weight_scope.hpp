@@ -24,7 +24,7 @@ class WeightScope {
   }
   /// A vector in fp32 on the model's device: a few kB, held for the run.
   at::Tensor vector(const std::string& part) const {
-    return find_(path_ + "." + part + ".weight").get().to(device_, at::kFloat).contiguous();
+    return find_(path_ + "." + part + ".weight").vector().to(device_, at::kFloat).contiguous();
   }
 
  private:

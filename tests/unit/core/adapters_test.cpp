@@ -124,10 +124,10 @@ TEST_P(EveryAdapter, MergesIntoWhatItComputes) {
   adapted_.add(0, /*weight=*/0.5);
   const std::vector<at::Tensor> outputs = adapted_.group.forward(adapted_.x, {});
   for (size_t l = 0; l < outputs.size(); ++l) {
-    at::Tensor merged =
-        at::matmul(adapted_.x, adapted_.group.merged_weight(l, adapted_.source.acquire(l)).t());
+    at::Tensor merged = at::matmul(
+        adapted_.x, adapted_.group.merged_weight(l, adapted_.source.acquire(l).as_tensor()).t());
     if (l + 1 == outputs.size())
-      merged += adapted_.group.merged_bias(l, adapted_.source.acquire(outputs.size()));
+      merged += adapted_.group.merged_bias(l, adapted_.source.acquire(outputs.size()).as_tensor());
     EXPECT_TRUE(at::allclose(merged, outputs[l], 1e-4, 1e-4)) << kNames[l];
   }
 }
@@ -305,10 +305,10 @@ TEST(Multiplying, MergesBehindWhatAdds) {
   adapted.group.attach(0, &scaling, 1);
   adapted.add(1);
   const at::Tensor output = adapted.group.forward(adapted.x, {})[2];
-  const at::Tensor weight = adapted.group.merged_weight(2, adapted.source.acquire(2));
-  const at::Tensor bias = adapted.group.merged_bias(2, adapted.source.acquire(3));
+  const at::Tensor weight = adapted.group.merged_weight(2, adapted.source.acquire(2).as_tensor());
+  const at::Tensor bias = adapted.group.merged_bias(2, adapted.source.acquire(3).as_tensor());
   EXPECT_TRUE(at::allclose(at::matmul(adapted.x, weight.t()) + bias, output, 1e-4, 1e-4));
-  EXPECT_FALSE(at::equal(bias, adapted.source.acquire(3)));
+  EXPECT_FALSE(at::equal(bias, adapted.source.acquire(3).as_tensor()));
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ TEST_P(LoraOnAGroup, GivesTheGradientsOfEachLayerOnItsOwn) {
     learning.push_back(params.view(i).clone().set_requires_grad(true));
   std::vector<at::Tensor> wanted;
   for (size_t l = 0; l < kNames.size(); ++l)
-    wanted.push_back(at::matmul(x, source_.acquire(l).t()));
+    wanted.push_back(at::matmul(x, source_.acquire(l).as_tensor().t()));
   for (size_t i = 0; i < kAdapted.size(); ++i) {
     at::Tensor& y = wanted[kAdapted[i].layer];
     y = y + delta(kAdapted[i], x, learning[2 * i], learning[2 * i + 1]);
@@ -101,7 +101,7 @@ TEST_P(LoraOnAGroup, MergesIntoItsLayersAlone) {
   const PassContext inference;
   const std::vector<at::Tensor> outputs = group_.forward(x_, inference);
   for (size_t l = 0; l < outputs.size(); ++l) {
-    const at::Tensor merged = group_.merged_weight(l, source_.acquire(l));
+    const at::Tensor merged = group_.merged_weight(l, source_.acquire(l).as_tensor());
     EXPECT_TRUE(at::allclose(at::matmul(x_, merged.t()), outputs[l], 1e-4, 1e-4)) << kNames[l];
   }
 }

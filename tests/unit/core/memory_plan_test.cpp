@@ -31,6 +31,7 @@ class MemoryPlanOnAGpu : public testing::Test {
           return AdapterLoad{of.activation(rank), of.activation(5 * rank)};
         });
     return plan_memory({.table = model_.table(),
+                        .base = base_,
                         .model = profile,
                         .shape = shape,
                         .trainable_parameters = 1000,
@@ -38,6 +39,7 @@ class MemoryPlanOnAGpu : public testing::Test {
   }
 
   const DecoderOutline model_{paper_llama({2, 1024, 1024, 8, 2, 1000})};
+  std::vector<WeightInfo> base_ = PaperWeights(model_.spec()).weights();  // bf16
   bool on_gpu_ = true, deterministic_ = true, records_blocks_ = false;
   int64_t compute_bytes_ = 2;
 };
@@ -53,6 +55,23 @@ TEST_F(MemoryPlanOnAGpu, CountsThePartialSumsOfFlashAttentionsBackward) {
   // them the attention ends with the norm: two hidden states.
   EXPECT_EQ(in_any_order - plan().activations,
             kTokens * 8 * 128 * 4 + kTokens * 8 * 4 + 2 * kHiddenState - 2 * kHiddenState);
+}
+
+// Each weight is asked: a norm in fp32 at the front of the file says nothing about the matrices.
+TEST_F(MemoryPlanOnAGpu, CountsTheWidestPieceOfTheWeightsThatAreConverted) {
+  EXPECT_EQ(plan().other, 0);
+  const auto find = [&](const std::string& name) {
+    return std::find_if(base_.begin(), base_.end(),
+                        [&](const WeightInfo& weight) { return weight.name == name; });
+  };
+  std::rotate(base_.begin(), find("model.norm.weight"), base_.end());
+  base_.front().format = &plain_format(at::kFloat);
+  EXPECT_EQ(plan().other, 0);
+  const auto key = find("model.layers.1.self_attn.k_proj.weight");
+  for (const at::ScalarType stored : {at::kFloat, at::kHalf}) {  // as wide as bf16, and not bf16
+    key->format = &plain_format(stored);
+    EXPECT_EQ(plan().other, 256 * 1024 * 2);
+  }
 }
 
 TEST_F(MemoryPlanOnAGpu, CountsNoPartialSumsWhereAttentionIsNotFlash) {
@@ -84,6 +103,7 @@ class MemoryPlanOnTheCpu : public testing::Test {
     const ModelProfile profile =
         model_.profile(shape_, [](const auto&...) { return AdapterLoad{}; });
     return plan_memory({.table = model_.table(),
+                        .base = base_,
                         .model = profile,
                         .shape = shape_,
                         .trainable_parameters = trainable_parameters_,
@@ -92,6 +112,7 @@ class MemoryPlanOnTheCpu : public testing::Test {
   }
 
   const DecoderOutline model_{paper_llama({2, 1024, 1024, 8, 2, 1000})};
+  std::vector<WeightInfo> base_ = PaperWeights(model_.spec()).weights();  // bf16
   PassShape shape_{.batch_size = 1, .tokens = 64};
   int64_t trainable_parameters_ = 1'000'000;
   bool saves_checkpoints_ = false, keeps_best_ = false;

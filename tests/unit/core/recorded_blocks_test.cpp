@@ -39,14 +39,14 @@ class PlacedWeights final : public WeightSource {
   PlacedWeights(WeightSource& files, at::Device device, at::ScalarType dtype)
       : location_(files.location()), weights_(files.weights()) {
     for (size_t i = 0; i < weights_.size(); ++i) {
-      weights_[i].dtype = dtype;
-      values_.push_back(files.acquire(i).to(at::TensorOptions(device).dtype(dtype),
-                                            /*non_blocking=*/false, /*copy=*/true));
+      weights_[i].format = &plain_format(dtype);
+      values_.push_back(files.acquire(i).as_tensor().to(at::TensorOptions(device).dtype(dtype),
+                                                        /*non_blocking=*/false, /*copy=*/true));
     }
   }
   const std::string& location() const override { return location_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override { return values_[index]; }
+  StoredWeight acquire(size_t index) override { return values_[index]; }
   /// Other memory, the same values.
   void move() {
     before_ = values_;

@@ -14,13 +14,13 @@ class NamedWeights final : public WeightSource {
  public:
   explicit NamedWeights(const std::map<std::string, at::Tensor>& tensors) {
     for (const auto& [name, tensor] : tensors) {
-      weights_.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+      weights_.push_back({name, &plain_format(tensor.scalar_type()), tensor.sizes().vec()});
       tensors_.push_back(tensor);
     }
   }
   const std::string& location() const override { return location_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override { return tensors_[index]; }
+  StoredWeight acquire(size_t index) override { return tensors_[index]; }
 
  private:
   std::string location_ = "memory";

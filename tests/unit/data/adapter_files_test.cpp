@@ -129,7 +129,9 @@ TEST_F(AdapterFolder, HalfPrecisionIsRoundedOnDiskAndReadAsFp32) {
   for (const auto& [save_dtype, dtype] :
        {std::pair{"bf16", at::kBFloat16}, std::pair{"fp16", at::kHalf}}) {
     write(some_description(), 4, save_dtype);
-    EXPECT_EQ(SafetensorsFile::open(folder_.file("adapter_model.safetensors"))->weights()[0].dtype,
+    EXPECT_EQ(SafetensorsFile::open(folder_.file("adapter_model.safetensors"))
+                  ->weights()[0]
+                  .format->plain,
               dtype);
     const auto [name, read] = load_adapter(folder_.path()).tensors[0];
     EXPECT_EQ(read.scalar_type(), at::kFloat);

@@ -51,16 +51,16 @@ TEST(BaseWeights, ShardsAreOneSourceInNameOrder) {
   write_sharded(folder);
   const auto source = open_base_weights(folder.path());
   ASSERT_EQ(names_of(*source), (std::vector<std::string>{"a", "b", "c"}));
-  EXPECT_TRUE(at::equal(source->acquire(0), at::full({2}, 1.0)));
-  EXPECT_TRUE(at::equal(source->acquire(1), at::full({2}, 2.0)));
-  EXPECT_TRUE(at::equal(source->acquire(2), at::full({2}, 3.0)));
+  EXPECT_TRUE(at::equal(source->acquire(0).as_tensor(), at::full({2}, 1.0)));
+  EXPECT_TRUE(at::equal(source->acquire(1).as_tensor(), at::full({2}, 2.0)));
+  EXPECT_TRUE(at::equal(source->acquire(2).as_tensor(), at::full({2}, 3.0)));
 }
 
 TEST(BaseWeights, AnAcquiredWeightOutlivesItsSource) {
   const TempFolder folder;
   write_safetensors(folder.file("model.safetensors"), {{"w", at::arange(5, at::kFloat)}}, {});
   auto source = open_base_weights(folder.path());
-  const at::Tensor weight = source->acquire(0);
+  const at::Tensor weight = source->acquire(0).as_tensor();
   source.reset();
   EXPECT_TRUE(at::equal(weight, at::arange(5, at::kFloat)));
 }
@@ -106,7 +106,7 @@ TEST(BaseWeights, ATensorInTwoFilesIsTheOneThatTheIndexNames) {
   write_sharded(folder);
   write_safetensors(folder.file("model-00002-of-00002.safetensors"),
                     {{"a", at::full({2}, 7.0)}, {"b", at::full({2}, 2.0)}}, {});
-  const auto first_of = [&] { return open_base_weights(folder.path())->acquire(0); };
+  const auto first_of = [&] { return open_base_weights(folder.path())->acquire(0).as_tensor(); };
   EXPECT_TRUE(at::equal(first_of(), at::full({2}, 1.0)));
   folder.write("model.safetensors.index.json", R"({"weight_map": {
     "a": "model-00002-of-00002.safetensors", "c": "model-00001-of-00002.safetensors"}})");
@@ -184,7 +184,8 @@ TEST_F(MergedBase, HasTheConfigTheTokenizerAndTheTensors) {
   EXPECT_FALSE(fs::exists(output_dir + "/pytorch_model.bin"));
   const auto source = open_base_weights(output_dir);
   ASSERT_EQ(names_of(*source), (std::vector<std::string>{"a", "b", "c"}));
-  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(source->acquire(i), tensors_[i].second));
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_TRUE(at::equal(source->acquire(i).as_tensor(), tensors_[i].second));
 }
 
 TEST_F(MergedBase, SaysThatAHeadOfItsOwnIsNotTied) {

@@ -71,11 +71,11 @@ class NumberedWeights final : public WeightSource {
  public:
   explicit NumberedWeights(int64_t count) {
     for (int64_t i = 0; i < count; ++i)
-      weights_.push_back({fmt::format("weight {}", i), at::kFloat, {257, 129}});
+      weights_.push_back({fmt::format("weight {}", i), &plain_format(at::kFloat), {257, 129}});
   }
   const std::string& location() const override { return location_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  at::Tensor acquire(size_t index) override {
+  StoredWeight acquire(size_t index) override {
     return at::full(weights_[index].shape, static_cast<double>(index), at::kFloat);
   }
 
@@ -100,7 +100,7 @@ TEST_F(RanksOnOneGpu, GatherWeightsThatAreWholeWhileTheirUnitRuns) {
             sums;  // computed while the next unit is on its way, read at the end
         for (const size_t unit : order) {
           pass.enter_next_unit();
-          const at::Tensor weight = sharded->acquire(unit);
+          const at::Tensor weight = sharded->acquire(unit).as_tensor();
           EXPECT_EQ(weight.device(), device);
           sums.push_back(weight.sum(at::kDouble));
         }

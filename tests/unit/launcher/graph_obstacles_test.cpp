@@ -26,8 +26,7 @@ TEST_F(GraphObstacles, AreNoneForAWholeBaseOnAGpuInTheNumberFormatOfItsProducts)
 
 TEST_F(GraphObstacles, AreACpuAnOldGpuACutBaseAndWeightsThatAreConverted) {
   multiplied_ = at::kFloat;
-  EXPECT_EQ(obstacle(),
-            "'model.embed_tokens.weight' is stored as BFloat16 and multiplied as Float");
+  EXPECT_EQ(obstacle(), "'model.embed_tokens.weight' is stored as BF16 and multiplied as F32");
   sharding_ = Sharding::hybrid;
   EXPECT_EQ(obstacle(), "sharding: hybrid gathers the layers anew in each pass");
   capability_ = 75;
