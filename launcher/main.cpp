@@ -6,6 +6,7 @@
 #include "core/ops/ops.hpp"
 #include "core/ranks/world.hpp"
 #include "launcher/command_line.hpp"
+#include "launcher/config_words.hpp"
 #include "launcher/environments/environment.hpp"
 #include "launcher/environments/library_path.hpp"
 #include "launcher/environments/wait_policy.hpp"
@@ -37,6 +38,7 @@ int main(int argc, char** argv) {
   // LibTorch's own lines come with a stack each; what stops a run comes as an exception as well.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   lora_dist::ops::fix_order_of_sums();
+  lora_dist::teach_config_words();
   lora_dist::run_and_leave([&] {
     const lora_dist::WorldInfo world = world_or_alone();
     lora_dist::open_log({.rank = world.rank, .world_size = world.world_size, .file = ""});

@@ -19,9 +19,4 @@ std::unique_ptr<Adapter> make_adapter(AdapterArgs args) {
   return adapters().at(args.config.method).make(std::move(args));
 }
 
-std::vector<std::string> adapter_methods() {
-  const std::vector<std::string_view> names = adapters().names();
-  return {names.begin(), names.end()};
-}
-
 }  // namespace lora_dist

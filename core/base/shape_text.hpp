@@ -1,5 +1,8 @@
+// Shapes as messages show them.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 
 #include <fmt/format.h>
@@ -7,8 +10,8 @@
 
 namespace lora_dist {
 
-/// "[4, 4]"
-inline std::string shape_text(at::IntArrayRef shape) {
+/// "[4096, 11008]".
+inline std::string shape_text(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 

@@ -7,7 +7,6 @@ namespace {
 using Words = std::vector<std::pair<std::string_view, std::string_view>>;
 
 Words inverse(std::string_view on, std::string_view off) { return {{"true", on}, {"false", off}}; }
-Words only(std::string_view word) { return {{word, ""}}; }
 
 constexpr std::string_view kUnpaged = "its state stays in the memory of the device, unpaged";
 

@@ -21,6 +21,21 @@
 
 namespace lora_dist {
 
+/// What a change of a key does to a run that is resumed.
+enum class KeyEffect {
+  mathematics,  // another result: compared by value
+  data,         // told by the fingerprint of the prepared data
+  base,         // told by the fingerprint of the base model
+  steering,     // mathematics where evaluations decide how long is trained or what is exported
+  free,         // how fast, how often and where to: may change at any time
+};
+
+/// A word that a key takes, with its meaning where the name alone does not tell.
+struct Word {
+  std::string name;
+  std::string meaning = {};
+};
+
 /// What a field allows beside its type. Made by the functions below.
 struct FieldRule {
   double low = -std::numeric_limits<double>::infinity();
@@ -29,10 +44,25 @@ struct FieldRule {
   bool high_open = false;                // the upper bound itself is not allowed
   bool whole = false;                    // of a map's numbers: integers only
   std::vector<std::string> one_of = {};  // allowed words, matched without regard to case
-  std::vector<std::string> later = {};   // words that are known, but whose feature is not built
+  std::vector<std::string> later = {};   // others that are known, but whose feature is not built
   bool file_name = false;                // letters, digits, '.', '_', '-' only
   bool auto_or_count = false;            // the word auto, or an integer of at least 1
   std::string not_yet = {};  // set: only the default is accepted so far; says what is missing
+  std::vector<Word> meanings = {};  // of those words that have one; they end the key's help
+  // A key without a mark of its own is mathematics: the cautious answer.
+  KeyEffect effect = KeyEffect::mathematics;
+  bool shapes_state = false;  // after a change the state of a checkpoint does not fit at all
+
+  FieldRule on_resume(KeyEffect what) const {
+    FieldRule rule = *this;
+    rule.effect = what;
+    return rule;
+  }
+  FieldRule with_state() const {
+    FieldRule rule = *this;
+    rule.shapes_state = true;
+    return rule;
+  }
 };
 inline FieldRule any_value() { return {}; }
 inline FieldRule in_range(double low, double high) { return {.low = low, .high = high}; }
@@ -48,6 +78,10 @@ inline FieldRule whole_in_range(double low, double high) {
 inline FieldRule one_of(std::vector<std::string> words, std::vector<std::string> later = {}) {
   return {.one_of = std::move(words), .later = std::move(later)};
 }
+/// `also` and the names of the registry that belongs to the key: core/config/words.hpp. Until
+/// somebody has said which they are, any word is taken, and the registry itself refuses it.
+FieldRule named_in_registry(const char* key, std::vector<std::string> also = {},
+                            std::vector<std::string> later = {});
 inline FieldRule file_name() { return {.file_name = true}; }
 inline FieldRule auto_or_count() { return {.auto_or_count = true}; }
 /// The key is known, its feature is not built: a value that is not the default is an error.
@@ -84,11 +118,11 @@ struct ModelConfig {
 
   template <class Field>
   void each_field(Field&& field) {
-    field("base_model", base_model, any_value(),
+    field("base_model", base_model, any_value().on_resume(KeyEffect::base),
           "folder of the base model in Hugging Face layout (config.json, *.safetensors, "
           "tokenizer.json)");
     field("task_type", task_type,
-          one_of({"auto", "text-generation", "text-to-image"}, {"text-to-image"}),
+          named_in_registry("task_type", {"auto"}, {"text-to-image"}).on_resume(KeyEffect::base),
           "what is trained; auto asks the base model");
     field("dtype", dtype, one_of({"auto", "bf16", "fp32"}, {"fp16"}),
           "number format of activations and products; auto is bf16 where the processor is fast in "
@@ -101,9 +135,6 @@ struct ModelConfig {
           "storage of the frozen base: none, nf4 or int8");
   }
 };
-
-/// The methods of core/adapters/adapters.def.
-std::vector<std::string> adapter_methods();
 
 struct AdapterConfig {
   std::string method = "lora";  // key `adapter`
@@ -122,29 +153,30 @@ struct AdapterConfig {
 
   template <class Field>
   void each_field(Field&& field) {
-    field("adapter", method, one_of(adapter_methods(), {"qlora"}),
+    field("adapter", method, named_in_registry("adapter", {}, {"qlora"}).with_state(),
           "what learns beside the frozen base");
-    field("lora_rank", lora_rank, in_range(1, 1024), "inner width R of the update");
+    field("lora_rank", lora_rank, in_range(1, 1024).with_state(), "inner width R of the update");
     field("lora_alpha", lora_alpha, above(0),
           "the update is scaled by lora_alpha / lora_rank; default 2 x lora_rank");
     field("lora_dropout", lora_dropout, below_from(0, 1),
           "share of the adapter's input that is set to zero while training");
-    field("target_modules", target_modules, any_value(),
+    field("target_modules", target_modules, any_value().with_state(),
           "layers that receive an adapter: list of name suffixes, all-linear, or one regular "
           "expression");
-    field("exclude_modules", exclude_modules, any_value(),
+    field("exclude_modules", exclude_modules, any_value().with_state(),
           "layers that never receive an adapter, same syntax");
-    field("rank_pattern", rank_pattern, whole_in_range(1, 1024),
+    field("rank_pattern", rank_pattern, whole_in_range(1, 1024).with_state(),
           "map from layer name pattern to its own lora_rank");
     field("alpha_pattern", alpha_pattern, above(0),
           "map from layer name pattern to its own lora_alpha");
     field("use_rslora", use_rslora, any_value(), "scale by lora_alpha / sqrt(lora_rank)");
-    field("use_dora", use_dora, not_available_yet("DoRA"), "weight-decomposed LoRA");
+    field("use_dora", use_dora, not_available_yet("DoRA").with_state(), "weight-decomposed LoRA");
     field("loraplus_lr_ratio", loraplus_lr_ratio, above(0),
           "LoRA+: the matrices B learn at this many times the learning rate");
-    field("init_lora_from", init_lora_from, any_value(),
+    field("init_lora_from", init_lora_from, any_value().with_state(),
           "start from this adapter (PEFT folder or .safetensors file) instead of fresh matrices");
-    field("bias", bias, not_available_yet("training of biases", {"none", "all", "lora_only"}),
+    field("bias", bias,
+          not_available_yet("training of biases", {"none", "all", "lora_only"}).with_state(),
           "which biases learn: none");
   }
 };
@@ -165,33 +197,34 @@ struct DataConfig {
 
   template <class Field>
   void each_field(Field&& field) {
-    field("train_data_dir", train_data_dir, any_value(), "folder (or file) with the training data");
-    field("metadata_path", metadata_path, any_value(),
+    field("train_data_dir", train_data_dir, any_value().on_resume(KeyEffect::data),
+          "folder (or file) with the training data");
+    field("metadata_path", metadata_path, any_value().on_resume(KeyEffect::data),
           "one data file to use instead of scanning train_data_dir");
     field("data_format", data_format,
-          one_of(
-              {"auto", "alpaca", "messages", "text", "tokenized", "dialogue", "lines", "document"}),
+          named_in_registry("data_format", {"auto"}).on_resume(KeyEffect::data),
           "how records are written; auto looks at the first ones");
-    field("template", chat_template, any_value(),
-          "prompt layout: auto (the base's own chat template, else alpaca), chat_template, alpaca, "
-          "chatml, gemma, llama2, llama3, phi3 or plain");
+    field("template", chat_template, named_in_registry("template").on_resume(KeyEffect::data),
+          "prompt layout; auto is the base's own chat template, else alpaca");
     field("max_seq_length", max_seq_length, in_range(2, 1 << 24),
           "tokens per sample; longer samples are cut and counted");
     field("packing", packing, any_value(),
           "rows of up to max_seq_length tokens hold several samples, each of which sees itself "
           "alone; batch_size counts rows");
-    field("train_on_prompt", train_on_prompt, any_value(),
+    field("train_on_prompt", train_on_prompt, any_value().on_resume(KeyEffect::data),
           "also learn the prompt, not only the answer");
     field("val_size", val_size, at_least(0),
           "held-out part of the training data: a share below 1, or a number of samples");
-    field("val_data_path", val_data_path, any_value(),
+    field("val_data_path", val_data_path, any_value().on_resume(KeyEffect::steering),
           "separate validation data (file or folder); several as a list, or as a map from names to "
           "paths: eval_<name>_loss of each is reported, the first decides early stopping and the "
           "best state");
     field("shuffle", shuffle, any_value(), "new random order in each epoch");
-    field("prepared_dir", prepared_dir, any_value(),
+    field("prepared_dir", prepared_dir, any_value().on_resume(KeyEffect::free),
           "where HDF5 shards are kept; default <output_dir>/prepared");
-    field("pii", pii, not_available_yet("the search for personal data", {"off", "report", "scrub"}),
+    field("pii", pii,
+          not_available_yet("the search for personal data", {"off", "report", "scrub"})
+              .on_resume(KeyEffect::data),
           "personal data: off, report or scrub");
   }
 };
@@ -226,20 +259,19 @@ struct StepsConfig {
     field("max_steps", max_steps, at_least(-1), "optimiser steps; -1 leaves it to epochs");
     field("learning_rate", learning_rate, above(0), "peak learning rate");
     field("scheduler", scheduler,
-          one_of({"cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts",
-                  "polynomial", "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay",
-                  "reduce_lr_on_plateau"},
-                 {"piecewise_constant", "cosine_warmup_with_min_lr", "one_cycle", "rex", "greedy",
-                  "adafactor"}),
+          named_in_registry("scheduler", {},
+                            {"piecewise_constant", "cosine_warmup_with_min_lr", "one_cycle", "rex",
+                             "greedy", "adafactor"}),
           "learning-rate schedule after warm-up");
     field("warmup_steps", warmup_steps, at_least(0),
           "steps of linear warm-up; wins over warmup_ratio");
     field("warmup_ratio", warmup_ratio, in_range(0, 1), "warm-up as a share of all steps");
     field("optimizer", optimizer,
-          one_of({"adamw", "adamw8bit", "lion", "sgd"},
-                 {"lion", "sgd", "adafactor", "prodigy", "dadapt", "adam", "adagrad", "rmsprop",
-                  "galore", "apollo", "muon", "lomo", "ademamix", "grokadamw", "schedule_free",
-                  "came", "stable_adamw"}),
+          named_in_registry("optimizer", {},
+                            {"lion", "sgd", "adafactor", "prodigy", "dadapt", "adam", "adagrad",
+                             "rmsprop", "galore", "apollo", "muon", "lomo", "ademamix", "grokadamw",
+                             "schedule_free", "came", "stable_adamw"})
+              .with_state(),
           "update rule");
     field("weight_decay", weight_decay, at_least(0), "decoupled weight decay");
     field("adam_beta1", adam_beta1, below_from(0, 1), "decay of the first moment");
@@ -248,7 +280,8 @@ struct StepsConfig {
     field("max_grad_norm", max_grad_norm, at_least(0),
           "gradients are scaled down to this norm; 0 switches clipping off");
     field("seed", seed, at_least(0), "of initialisation, order and dropout");
-    field("gradient_checkpointing", gradient_checkpointing, one_of({"auto", "true", "false"}),
+    field("gradient_checkpointing", gradient_checkpointing,
+          one_of({"auto", "true", "false"}).on_resume(KeyEffect::free),
           "rebuild activations in the backward pass to save memory; auto asks the plan");
   }
 };
@@ -267,28 +300,27 @@ struct DistributionConfig {
 
   template <class Field>
   void each_field(Field&& field) {
-    field("sharding", sharding, one_of({"auto", "none", "full", "hybrid", "shared"}),
-          "where the frozen base lives: none (a copy per rank), shared (one mapped copy per host, "
-          "CPU), hybrid (cut over the ranks of a host), full (cut over all ranks); auto: shared on "
-          "CPU, none on GPU");
-    field("backend", backend, one_of({"auto", "nccl", "gloo", "mpi", "local"}),
+    field("sharding", sharding, named_in_registry("sharding", {"auto"}).on_resume(KeyEffect::free),
+          "where the frozen base lives; auto is shared on a CPU, none on a GPU");
+    field("backend", backend, named_in_registry("backend", {"auto"}).on_resume(KeyEffect::free),
           "what carries data between ranks");
-    field("deterministic", deterministic, any_value(),
+    field("deterministic", deterministic, any_value().on_resume(KeyEffect::free),
           "sum gradients in one fixed order at any number of ranks");
-    field("comm_timeout_s", comm_timeout_s, at_least(0),
+    field("comm_timeout_s", comm_timeout_s, at_least(0).on_resume(KeyEffect::free),
           "limit of one collective in seconds; 0 is 10 on one host and 60 across hosts");
-    field("hang_timeout_s", hang_timeout_s, not_available_yet("detection of hanging ranks"),
+    field("hang_timeout_s", hang_timeout_s,
+          not_available_yet("detection of hanging ranks").on_resume(KeyEffect::free),
           "silence of a rank that counts as a hang, in seconds");
-    field("startup_timeout_s", startup_timeout_s, above(0),
+    field("startup_timeout_s", startup_timeout_s, above(0).on_resume(KeyEffect::free),
           "limit for all ranks to come together and to prepare data, in seconds without progress");
-    field("hash_check_steps", hash_check_steps, at_least(0),
+    field("hash_check_steps", hash_check_steps, at_least(0).on_resume(KeyEffect::free),
           "steps between comparisons of the adapter over ranks, made at each save and load too; 0 "
           "switches them off");
-    field("threads_per_rank", threads_per_rank, auto_or_count(),
+    field("threads_per_rank", threads_per_rank, auto_or_count().on_resume(KeyEffect::free),
           "CPU threads of each rank; auto divides the cores of the host, at most OMP_NUM_THREADS");
-    field("device", device, one_of({"auto", "cuda", "cpu"}),
+    field("device", device, one_of({"auto", "cuda", "cpu"}).on_resume(KeyEffect::free),
           "where tensors live; cuda falls back to cpu with a warning where no GPU is found");
-    field("cuda_graphs", cuda_graphs, any_value(),
+    field("cuda_graphs", cuda_graphs, any_value().on_resume(KeyEffect::free),
           "on a GPU, launch each block as one recorded graph for shapes that come again; for bases "
           "that are not cut, with packing or samples of like lengths");
   }
@@ -313,32 +345,36 @@ struct StateConfig {
 
   template <class Field>
   void each_field(Field&& field) {
-    field("output_dir", output_dir, any_value(), "the run folder");
-    field("output_name", output_name, file_name(),
+    field("output_dir", output_dir, any_value().on_resume(KeyEffect::free), "the run folder");
+    field("output_name", output_name, file_name().on_resume(KeyEffect::free),
           "name of the adapter; default the last part of output_dir");
-    field("save_steps", save_steps, at_least(0), "steps between checkpoints; 0 saves none");
-    field("save_total_limit", save_total_limit, at_least(0), "checkpoints kept; 0 keeps all");
-    field("save_dtype", save_dtype, one_of({"fp32", "bf16", "fp16"}),
+    field("save_steps", save_steps, at_least(0).on_resume(KeyEffect::steering),
+          "steps between checkpoints; 0 saves none");
+    field("save_total_limit", save_total_limit, at_least(0).on_resume(KeyEffect::free),
+          "checkpoints kept; 0 keeps all");
+    field("save_dtype", save_dtype, one_of({"fp32", "bf16", "fp16"}).on_resume(KeyEffect::free),
           "number format of the exported adapter");
-    field("resume_from_checkpoint", resume_from_checkpoint, any_value(),
+    field("resume_from_checkpoint", resume_from_checkpoint, any_value().on_resume(KeyEffect::free),
           "auto (go on with the run of this folder, or begin one), true (go on, required), false "
           "(never go on), or the path of a checkpoint or adapter");
-    field("overwrite_output_dir", overwrite_output_dir, any_value(),
+    field("overwrite_output_dir", overwrite_output_dir, any_value().on_resume(KeyEffect::free),
           "remove what another run has left in output_dir instead of refusing it");
-    field("logging_steps", logging_steps, at_least(1), "steps between lines of metrics.jsonl");
-    field("log_dir", log_dir, any_value(),
+    field("logging_steps", logging_steps, at_least(1).on_resume(KeyEffect::free),
+          "steps between lines of metrics.jsonl");
+    field("log_dir", log_dir, any_value().on_resume(KeyEffect::free),
           "TensorBoard events and rank logs; default <output_dir>/logs");
-    field("eval_steps", eval_steps, at_least(0),
+    field("eval_steps", eval_steps, at_least(0).on_resume(KeyEffect::steering),
           "steps between evaluations; 0 evaluates at each save and at the end");
     field("early_stopping_patience", early_stopping_patience, at_least(0),
           "evaluations without improvement before the run ends; 0 never");
     field("load_best_model_at_end", load_best_model_at_end, any_value(),
           "export the state with the lowest evaluation loss; it is saved as a checkpoint when it "
           "is found");
-    field("restarts", restarts, not_available_yet("automatic restarts"),
+    field("restarts", restarts, not_available_yet("automatic restarts").on_resume(KeyEffect::free),
           "starts after a retryable failure");
-    field("data_errors", data_errors, one_of({"stop", "skip"}), "what a broken record does");
-    field("profile", profile, any_value(),
+    field("data_errors", data_errors, one_of({"stop", "skip"}).on_resume(KeyEffect::data),
+          "what a broken record does");
+    field("profile", profile, any_value().on_resume(KeyEffect::free),
           "record a few steps: Chrome trace and table of phases in <output_dir>/profile");
   }
 };
@@ -373,14 +409,17 @@ struct ImageConfig {
     field("noise_offset", noise_offset, later, "constant added to the noise of a channel");
     field("min_snr_gamma", min_snr_gamma, later, "weights of the loss by signal-to-noise ratio");
     field("v_parameterization", v_parameterization, later, "predict velocity instead of noise");
-    field("cache_latents", cache_latents, later, "encode the pictures once");
+    field("cache_latents", cache_latents, later.on_resume(KeyEffect::free),
+          "encode the pictures once");
     field("shuffle_caption", shuffle_caption, later,
           "new order of the caption's tags in each epoch");
     field("keep_tokens", keep_tokens, later, "leading tags that stay in place");
     field("caption_dropout_rate", caption_dropout_rate, later,
           "share of samples without a caption");
-    field("sample_prompts", sample_prompts, later, "file with prompts for sample pictures");
-    field("sample_every_n_steps", sample_every_n_steps, later, "steps between sample pictures");
+    field("sample_prompts", sample_prompts, later.on_resume(KeyEffect::free),
+          "file with prompts for sample pictures");
+    field("sample_every_n_steps", sample_every_n_steps, later.on_resume(KeyEffect::free),
+          "steps between sample pictures");
   }
 };
 

@@ -23,20 +23,12 @@ std::string markdown_cell(std::string text) {
   return text;
 }
 
-std::vector<std::string> built_words(const FieldRule& rule) {
-  std::vector<std::string> built;
-  for (const std::string& word : rule.one_of)
-    if (std::find(rule.later.begin(), rule.later.end(), word) == rule.later.end())
-      built.push_back(word);
-  return built;
-}
-
 template <class T>
 std::vector<std::string> words_of(const T&, const FieldRule& rule) {
   if (!rule.not_yet.empty()) return {};
   if constexpr (std::is_same_v<T, bool>) return {"true", "false"};
   if (rule.auto_or_count) return {"auto"};
-  return built_words(rule);
+  return rule.one_of;
 }
 
 /// What may be written, in words: "1 to 1024", "auto, bf16 or fp32".
@@ -45,7 +37,7 @@ std::string allowed_text(const FieldRule& rule) {
   if (rule.auto_or_count) return "auto, or at least 1";
   if (rule.file_name) return "a file name";
   if (rule.one_of.empty()) return config::describe_range(rule);
-  return fmt::format("{}", fmt::join(built_words(rule), ", "));
+  return fmt::format("{}", fmt::join(rule.one_of, ", "));
 }
 
 /// "any value", "true, yes", "off" as people read it.
@@ -111,7 +103,7 @@ std::vector<KeyFacts> config_keys() {
     group.each_field([&](const char* key, auto& value, const FieldRule& rule, const char* help) {
       keys.push_back({.group = group_name,
                       .key = key,
-                      .help = help,
+                      .help = config::full_help(help, rule),
                       .default_text = default_text(value),
                       .allowed = allowed_text(rule),
                       .words = words_of(value, rule),
@@ -145,9 +137,9 @@ std::string config_markdown() {
                         text.empty() ? "" : "\n", name);
     group.each_field([&](const char* key, auto& value, const FieldRule& rule, const char* help) {
       const std::string given = default_text(value);
-      text += fmt::format("| `{}` | {} | {} | {} |\n", key,
-                          given.empty() ? "" : fmt::format("`{}`", given),
-                          markdown_cell(allowed_text(rule)), markdown_cell(help));
+      text += fmt::format(
+          "| `{}` | {} | {} | {} |\n", key, given.empty() ? "" : fmt::format("`{}`", given),
+          markdown_cell(allowed_text(rule)), markdown_cell(config::full_help(help, rule)));
     });
   });
   return text + alias_tables();

@@ -78,7 +78,8 @@ std::string config_schema() {
     Json schema = schema_of(value, rule);
     schema["default"] = as_json(value);
     schema["description"] =
-        rule.not_yet.empty() ? help : fmt::format("{} (not available yet: {})", help, rule.not_yet);
+        config::full_help(help, rule) +
+        (rule.not_yet.empty() ? "" : fmt::format(" (not available yet: {})", rule.not_yet));
     properties[key] = schema;
   });
   for (const config::KeyAlias& alias : config::key_aliases())

@@ -53,6 +53,8 @@ void refuse_look_alikes(const Given& given);
 /// "true" or "false" for the spellings of YAML 1.1 (yes, off, True, ...), else nothing.
 std::optional<bool> boolean_word(const std::string& text);
 std::string lower_case(std::string text);
+/// The help of a key and behind it its words that need an explanation.
+std::string full_help(const std::string& help, const FieldRule& rule);
 /// "1 to 1024", "above 0", "at least 1", "0 to below 1"; "" without bounds.
 std::string describe_range(const FieldRule& rule);
 

@@ -48,15 +48,12 @@ std::string word_of(const Given& given, const FieldRule& rule) {
   std::string word = lower_case(canonical_word(given.key, given.value->text));
   if (contains(rule.one_of, "true"))
     if (const std::optional<bool> truth = boolean_word(word)) word = print(*truth);
-  if (contains(rule.later, word)) {
-    std::vector<std::string> built;
-    for (const std::string& known : rule.one_of)
-      if (!contains(rule.later, known)) built.push_back(known);
+  if (contains(rule.later, word))
     throw ConfigError(
         {.where = given.where,
          .found = fmt::format("{} '{}' is not available yet", given.spelling, given.written),
-         .fix = fmt::format("use {}", fmt::join(built, built.size() > 2 ? ", " : " or "))});
-  }
+         .fix = fmt::format("use {}",
+                            fmt::join(rule.one_of, rule.one_of.size() > 2 ? ", " : " or "))});
   if (!contains(rule.one_of, word)) throw unknown_word(given, rule.one_of);
   return word;
 }
@@ -115,6 +112,12 @@ std::vector<std::string> split_names(const std::string& text) {
 }
 
 }  // namespace
+
+std::string full_help(const std::string& help, const FieldRule& rule) {
+  std::string text = help;
+  for (const Word& word : rule.meanings) text += fmt::format("; {}: {}", word.name, word.meaning);
+  return text;
+}
 
 void refuse_look_alikes(const Given& given) {
   const YamlNode& node = *given.value;

@@ -171,7 +171,7 @@ YamlPtr read_line_by_line(const std::string& text, const YamlSource& source) {
       const YamlPtr alone = read_yaml(before + line, source);
       if (alone->is_map()) tree->map.insert(tree->map.end(), alone->map.begin(), alone->map.end());
     } catch (const ConfigError&) {
-      // Of a value over several lines, or at fault in a way that the whole text would show.
+      // The line belongs to a value over several lines, or has a fault that the whole text shows.
     }
   }
   return tree;

@@ -43,8 +43,8 @@ struct LayerCost {
   int64_t kept_bytes = 0;      // from its forward to its backward pass
   int64_t forward_bytes = 0;   // alive at once inside, at the peak, beside what is kept
   int64_t backward_bytes = 0;  // likewise
-  // Of one token, without adapters. A frozen weight costs 2 forward and 2 backward, which forms the
-  // gradient of its input only.
+  // Arithmetic of one token, without adapters. A frozen weight costs 2 forward and 2 backward,
+  // which forms the gradient of its input only.
   double forward_flops = 0, backward_flops = 0;
 };
 

@@ -7,7 +7,7 @@
 namespace lora_dist::ops {
 namespace {
 
-/// Of one sequence; `starts` is [t], or null.
+/// The blocks of one sequence; `starts` is [t], or null.
 std::vector<AttentionBlock> blocks_of(int64_t tokens, int64_t keys, int64_t window,
                                       const int64_t* starts, AttentionBlocks::Shape shape) {
   std::vector<AttentionBlock> blocks;

@@ -19,7 +19,7 @@ using kernels::padded;
 constexpr int64_t kTaskRows = 128, kTaskColumns = 256, kFewTaskColumns = 64;
 // Rows of b that are packed at once, and thus columns of a task's x that are read.
 constexpr int64_t kMostDepth = 4096;
-// Of a sum over rows: what is packed at once.
+// Rows that are packed at once in a sum over rows.
 constexpr int64_t kSummedRows = 128;
 
 /// b packed by all threads.

@@ -12,8 +12,9 @@ namespace lora_dist::ops::bf16 {
 
 /// Elements of a weight that are converted, where it is stored otherwise, and packed at once.
 constexpr int64_t kMostPacked = int64_t{8} << 20;
-/// Of them, those in a buffer that all threads share, for x of so many rows: none where each task
-/// packs what it alone reads.
+/// How many of these packed elements lie in one buffer that all threads share, in a product whose x
+/// has `rows` rows. It is 0 where x is so short that each task packs for itself what it alone
+/// reads.
 int64_t most_shared(int64_t rows);
 
 /// y_NO (+)= scale * x_NK b_KO; x and y are bf16, b of any format. Rows of x and y are

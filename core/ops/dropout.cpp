@@ -10,8 +10,10 @@ Dropout::Dropout(const at::Tensor& like_NI, double p, const DropoutStream& strea
   if (!like_NI.is_cpu()) return;
   const trace::Span span("draw dropout");
   const int64_t rows = like_NI.size(0), width = like_NI.size(1);
-  if (stream.step_and_slot)
-    stream_.step = stream.step_and_slot[0], stream_.slot = stream.step_and_slot[1];
+  if (stream.step_and_slot) {
+    stream_.step = stream.step_and_slot[0];
+    stream_.slot = stream.step_and_slot[1];
+  }
   kept_NW_ = at::empty({rows, kernels::words_of_kept(width)}, at::kInt);
   auto* kept = reinterpret_cast<uint32_t*>(kept_NW_.data_ptr<int32_t>());
   kernels::parallel_rows(rows, /*grain=*/16, [&](int64_t first, int64_t last) {

@@ -13,9 +13,12 @@ using kernels::Element;
 constexpr int64_t kMostRank = 64;
 // Rows of the large matrix that are read at once.
 constexpr int64_t kRows = 96;
-// The same where whole rows of the result are written, in few streams, or go through a dropout.
+// Rows that are read at once where the result has the longer rows, which are then written in few
+// streams, or where the input goes through a dropout.
 constexpr int64_t kFewRows = 12;
-// Where columns are read: no more pages than the first level of the TLB holds.
+// Rows that a sum over rows reads at once. It walks down their columns, so each row is another
+// page: these are as many as the first level of the processor's cache of page addresses (TLB)
+// holds.
 constexpr int64_t kSummedRows = 32;
 // Columns of the large side in a task of add_outer_product.
 constexpr int64_t kTaskColumns = 96;

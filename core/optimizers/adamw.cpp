@@ -56,8 +56,12 @@ class AdamW final : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_adamw_optimizer(OptimizerArgs args) {
-  return std::make_unique<AdamW>(std::move(args));
+OptimizerKind adamw_optimizer() {
+  return {.make = [](OptimizerArgs args) -> std::unique_ptr<Optimizer> {
+            return std::make_unique<AdamW>(std::move(args));
+          },
+          .state_bytes_per_parameter = 2 * sizeof(float),
+          .help = "Adam with decoupled weight decay"};
 }
 
 }  // namespace lora_dist

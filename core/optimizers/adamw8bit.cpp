@@ -202,9 +202,14 @@ std::unique_ptr<Optimizer> make_adamw8bit(OptimizerArgs args, const ops::cuda::R
   return std::make_unique<AdamW8bit>(std::move(args), rows);
 }
 
-std::unique_ptr<Optimizer> make_adamw8bit_optimizer(OptimizerArgs args) {
-  const ops::cuda::Rows* rows = ops::cuda::rows_for(args.params);
-  return make_adamw8bit(std::move(args), rows);
+OptimizerKind adamw8bit_optimizer() {
+  return {.make =
+              [](OptimizerArgs args) {
+                const ops::cuda::Rows* rows = ops::cuda::rows_for(args.params);
+                return make_adamw8bit(std::move(args), rows);
+              },
+          .state_bytes_per_parameter = 2,
+          .help = "the same with moments of 8 bits"};
 }
 
 }  // namespace lora_dist

@@ -1,8 +1,9 @@
 // One update rule over the flat buffer of trainable parameters.
 #pragma once
 
-#include <functional>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "core/base/registry.hpp"
 #include "core/config/config.hpp"
@@ -28,7 +29,13 @@ class Optimizer {
   virtual void restore(const NamedTensors& state, const std::string& where) = 0;
 };
 
-using OptimizerFactory = std::function<std::unique_ptr<Optimizer>(OptimizerArgs)>;
-const Registry<OptimizerFactory>& optimizers();
+struct OptimizerKind {
+  std::unique_ptr<Optimizer> (*make)(OptimizerArgs);
+  int64_t state_bytes_per_parameter;  // also in a checkpoint; without the scales of 8-bit blocks
+  std::string help;                   // ends the help of the key `optimizer`
+
+  std::unique_ptr<Optimizer> operator()(OptimizerArgs args) const { return make(std::move(args)); }
+};
+const Registry<OptimizerKind>& optimizers();
 
 }  // namespace lora_dist

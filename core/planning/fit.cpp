@@ -161,9 +161,10 @@ Fit find_fit(const FitRequest& request) {
     const bool does = fits(request, plan), keeps = keeps_base(request, plan);
     open.push_back({setting, std::move(plan), does, keeps, std::nullopt});
   }
-  for (const auto good : {&Fit::keeps_base, &Fit::fits})
-    for (Fit& fit : open)
-      if (fit.*good) return std::move(fit);
+  for (Fit& fit : open)
+    if (fit.keeps_base) return std::move(fit);
+  for (Fit& fit : open)
+    if (fit.fits) return std::move(fit);
 
   Fit least = *std::min_element(open.begin(), open.end(), [](const Fit& a, const Fit& b) {
     return a.plan.held_bytes() < b.plan.held_bytes();

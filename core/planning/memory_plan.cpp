@@ -10,14 +10,15 @@
 namespace lora_dist {
 namespace {
 
-// Of the freed activations, as seen in runs of bench/plan_memory.py: small blocks stay in between.
+// The share of the freed activations that later requests can use, as seen in runs of
+// bench/plan_memory.py: small blocks stay in between.
 constexpr double kUsableHoles = 0.9;
 /// One micro-batch, in bytes.
 class MicroBatch {
  public:
   explicit MicroBatch(const MemoryRequest& request) : request_(request), model_(request.model) {}
 
-  /// At the peak of forward and backward.
+  /// All that is held at the peak of forward and backward.
   int64_t peak() const {
     int64_t kept = 0, inside = model_.head.backward_bytes;
     for (size_t block = 0; block < model_.blocks.size(); ++block) {
@@ -25,7 +26,7 @@ class MicroBatch {
       inside = std::max(inside, cost.forward_bytes);
       if (static_cast<int64_t>(block) < request_.lowest_adapted_block) continue;
       kept += request_.recompute_blocks ? model_.hidden_bytes : cost.kept_bytes;
-      // A block that is rebuilt has all of its own beside the others' inputs.
+      // A rebuilt block holds all that it keeps, beside the inputs of the others.
       inside =
           std::max(inside, cost.backward_bytes + (request_.recompute_blocks ? cost.kept_bytes : 0));
     }
@@ -40,8 +41,8 @@ class MicroBatch {
   }
 
  private:
-  // The recorded blocks' memory is nobody else's: the head, or the blocks of an evaluation, have
-  // theirs beside it; and the hidden states between the two.
+  // Memory that recorded blocks leave to nobody else. The head, or the blocks of an evaluation,
+  // take theirs beside it, and so do the hidden states that pass between the two.
   int64_t beside_recorded_blocks() const {
     int64_t forward = 0;
     for (const LayerCost& cost : model_.blocks) forward = std::max(forward, cost.forward_bytes);
@@ -95,8 +96,9 @@ int64_t beside_products(const MemoryRequest& request) {
          largest_piece(request, converted, [](int64_t) { return ops::bf16::kMostPacked; });
 }
 
-/// Of the reducer's buckets: five with two levels of hosts, for four stages and the bucket that
-/// comes. A block that is larger than a bucket completes as many as it has at once.
+/// Gradient elements that travel at once. With two levels of hosts the reducer has five buckets
+/// under way: one in each of its four stages and the one that is being filled. A block larger than
+/// a bucket completes as many buckets at once as it is long.
 int64_t elements_under_way(const MemoryRequest& request) {
   const int64_t num_blocks =
       static_cast<int64_t>(request.model.blocks.size()) - request.lowest_adapted_block;
@@ -104,8 +106,8 @@ int64_t elements_under_way(const MemoryRequest& request) {
   return std::min(request.trainable_parameters, 5 * std::max(kBucketElements, of_block));
 }
 
-/// The best adapter so far; and of what is written to files, a checkpoint or the export, as much as
-/// finds no place where a step's activations were.
+/// Copies that are made for files. The best adapter so far is kept all the time; a checkpoint or an
+/// export is put together where the activations of a step were, and takes what does not fit there.
 int64_t copies_on_the_host(const MemoryRequest& request, const MicroBatch& micro_batch) {
   const int64_t p = request.trainable_parameters;
   const int64_t written = (request.saves_checkpoints ? 4 + request.moment_bytes : 4) * p;

@@ -6,6 +6,7 @@
 
 #include "core/adapters/adapter.hpp"
 #include "core/base/error.hpp"
+#include "core/optimizers/optimizer.hpp"
 #include "core/planning/shard_layout.hpp"
 #include "core/summing/tree_levels.hpp"
 
@@ -53,8 +54,8 @@ PassShape pass_shape(const PlanRequest& request) {
           .deterministic = request.deterministic};
 }
 
-// Of mapped files only touched pages are resident: of an embedding that is not the head, few rows,
-// and of a head that repeats the embedding none.
+// The bytes of the base that become resident. Only touched pages of a mapped file do: few rows of
+// an embedding that is not the head too, and none of a head that repeats the embedding.
 int64_t resident_base_bytes(const PlanRequest& request) {
   const WeightTable& table = request.model.table();
   const bool has_head = std::any_of(table.rows().begin(), table.rows().end(),
@@ -92,7 +93,7 @@ MemoryRequest memory_request(const PlanRequest& request, const ModelProfile& pro
       .world_size = world_size,
       .base_file_bytes = resident_base_bytes(request),
       .program_bytes = program_bytes(request),
-      .moment_bytes = request.optimizer == "adamw8bit" ? 2 : 8,
+      .moment_bytes = optimizers().at(request.optimizer).state_bytes_per_parameter,
       .recompute_blocks = request.recompute_blocks,
       .saves_checkpoints = request.saves_checkpoints,
       .keeps_best = request.keeps_best,

@@ -33,7 +33,7 @@ struct PlanRequest {
   bool recompute_blocks = false;
   bool saves_checkpoints = true;
   bool keeps_best = false;  // load_best_model_at_end
-  // Of the program itself, in the memory of a host: launcher/run/memory measures it. On a GPU
+  // The program itself, in the memory of a host: launcher/run/memory measures it. On a GPU
   // kGpuContextBytes stands in its place.
   int64_t program_bytes = 0;
   HostLayout ranks = HostLayout::in_blocks(/*world_size=*/1, /*num_hosts=*/1);
@@ -49,13 +49,13 @@ struct RunPlan {
   int64_t base_parameters = 0, trainable_parameters = 0;
   MemoryPlan memory;
   int64_t mapped_bytes = 0;  // of memory.weights: pages of files, one copy for all ranks of a host
-  // Sent by the rank in a step without evaluation or hash check, as metrics.jsonl counts it. No
-  // rank sends more than rank 0, but one whose neighbour in the ring is on another host sends more
-  // there.
+  // Bytes that the rank sends in a step without evaluation or hash check, as metrics.jsonl counts
+  // them. No rank sends more than rank 0 does, but one whose neighbour in the ring is on another
+  // host sends more to other hosts.
   int64_t comm_bytes_per_step = 0;
-  int64_t comm_bytes_inter_node_per_step = 0;  // of these, to other hosts
-  // Of these, frozen weights: for each round of micro-batches (G - 1) slices of every unit that the
-  // pass runs, with G ranks in a group. An evaluation sends more.
+  int64_t comm_bytes_inter_node_per_step = 0;  // the part of comm_bytes_per_step to other hosts
+  // The part of comm_bytes_per_step that is frozen weights: for each round of micro-batches (G - 1)
+  // slices of every unit that the pass runs, with G ranks in a group. An evaluation sends more.
   int64_t gather_bytes_per_step = 0;
   int64_t gather_bytes_inter_node_per_step = 0;
   // To other hosts by all ranks of the host that sends most there.

@@ -6,17 +6,18 @@
 
 namespace lora_dist {
 
+const Registry<ShardingEntry>& shardings() {
+  static const Registry<ShardingEntry> registry(
+      "sharding", {{"none", {Sharding::none, "a copy per rank"}},
+                   {"shared", {Sharding::shared, "one mapped copy per host, on a CPU"}},
+                   {"hybrid", {Sharding::hybrid, "cut over the ranks of a host"}},
+                   {"full", {Sharding::full, "cut over all ranks"}}});
+  return registry;
+}
+
 const char* sharding_name(Sharding sharding) {
-  switch (sharding) {
-    case Sharding::none:
-      return "none";
-    case Sharding::shared:
-      return "shared";
-    case Sharding::hybrid:
-      return "hybrid";
-    case Sharding::full:
-      return "full";
-  }
+  for (const std::string_view name : shardings().names())
+    if (shardings().at(name).sharding == sharding) return name.data();  // a literal
   return "";
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/registry.hpp"
 #include "core/ranks/host_layout.hpp"
 
 namespace lora_dist {
@@ -15,6 +16,12 @@ enum class Sharding {
   full,    // cut over all ranks
 };
 
+struct ShardingEntry {
+  Sharding sharding;
+  std::string help;
+};
+/// The words of the key `sharding`, without auto.
+const Registry<ShardingEntry>& shardings();
 const char* sharding_name(Sharding sharding);
 /// Whether layers are gathered while they run.
 inline bool is_gathered(Sharding sharding) {

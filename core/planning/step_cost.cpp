@@ -17,7 +17,7 @@ double gather_seconds(const LinkBytes& bytes, const MeasuredRates& rates) {
                   seconds(bytes.of_host, rates.network_bytes_per_s));
 }
 
-/// Of a backward pass: what its gathers leave to the sums.
+/// Seconds of a backward pass in which nothing is gathered, so that sums can travel unseen.
 double free_seconds_of_backward(const StepWork& work, const MeasuredRates& rates) {
   double free_s = 0;
   const auto num_backward = static_cast<size_t>(work.num_backward_units);

@@ -47,11 +47,11 @@ struct StepWork {
   int world_size = 1;
   int64_t tokens = 0;  // of all ranks
 
-  /// Of a step, what is rebuilt included.
+  /// The arithmetic of a step, with that of blocks that are rebuilt.
   double total_flops() const;
 };
 
-/// As somebody measured them. 0: nobody did.
+/// Rates that somebody measured; 0 where nobody did.
 struct MeasuredRates {
   double flops_per_s = 0;          // of a rank over whole steps
   double link_bytes_per_s = 0;     // that a rank sends to ranks of its host
@@ -67,7 +67,7 @@ struct StepTime {
   double exposed_sums_s = 0;    // of these, what goes on when the backward pass has ended
   double waiting_s = 0;         // for the slowest rank
   double step_s() const { return compute_s + exposed_gather_s + exposed_sums_s + waiting_s; }
-  /// Of the time of one rank that waits for nobody: 1 where nothing is exposed.
+  /// The share of a step in which a rank computes: 1 where it waits for nothing.
   double efficiency() const { return compute_s / step_s(); }
 };
 

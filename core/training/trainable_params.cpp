@@ -56,8 +56,8 @@ std::vector<ParameterGroup> TrainableParams::groups() const {
   return groups;
 }
 
-// Where an error is under way the device may be the one that failed: nothing is asked of it, and
-// nothing is trained after it.
+// The gradient is not cleared while an error is under way: the device may be what failed, so
+// nothing is asked of it, and nothing is trained after it.
 GradientLoan::~GradientLoan() {
   if (std::uncaught_exceptions() > 0) return;
   params_.gradient_.zero_();

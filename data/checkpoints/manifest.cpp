@@ -18,10 +18,6 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kFolderPrefix = "checkpoint-";
 constexpr size_t kMaxManifestBytes = size_t{4} << 20;
 
-std::string inside(const std::string& folder, const std::string& name) {
-  return (fs::path(folder) / name).string();
-}
-
 /// A fault of the manifest itself: where is the file, the short form names it.
 [[noreturn]] void fail_manifest(const std::string& path, const std::string& found,
                                 const std::string& fix = {}) {
@@ -39,7 +35,7 @@ std::string neighbour_advice(const std::string& folder) {
   const fs::path parent = fs::path(folder).parent_path();
   for (const auto& [step, path] : list_checkpoints(parent.empty() ? "." : parent.string())) {
     if (fs::path(path).filename() == fs::path(folder).filename()) continue;
-    if (fs::exists(inside(path, kCheckpointManifestFile)))
+    if (fs::exists(path_in(path, kCheckpointManifestFile)))
       return "use " + fs::path(path).filename().string();
   }
   return "start without resume_from_checkpoint";
@@ -139,7 +135,7 @@ CheckpointManifest read_checkpoint_manifest(const std::string& folder) {
   if (!fs::is_directory(folder))
     fail_folder(folder, fs::exists(folder) ? "is no folder" : "no such checkpoint",
                 neighbour_advice(folder));
-  const std::string path = inside(folder, kCheckpointManifestFile);
+  const std::string path = path_in(folder, kCheckpointManifestFile);
   if (!fs::exists(path))
     fail_folder(folder, fmt::format("no {}, the save was not finished", kCheckpointManifestFile),
                 neighbour_advice(folder));
@@ -167,7 +163,7 @@ CheckpointManifest read_checkpoint_manifest(const std::string& folder) {
 void check_sizes(const std::string& folder, const CheckpointManifest& manifest) {
   for (const CheckpointManifest::File& file : manifest.files) {
     std::error_code problem;
-    const uint64_t size = fs::file_size(inside(folder, file.name), problem);
+    const uint64_t size = fs::file_size(path_in(folder, file.name), problem);
     if (problem) fail_folder(folder, fmt::format("{} is missing", printable(file.name)));
     if (size != file.size)
       fail_folder(folder, fmt::format("{} has {} bytes instead of {}", printable(file.name), size,
@@ -177,7 +173,7 @@ void check_sizes(const std::string& folder, const CheckpointManifest& manifest) 
 
 void check_hashes(const std::string& folder, const CheckpointManifest& manifest) {
   for (const CheckpointManifest::File& file : manifest.files)
-    if (file_sha256(inside(folder, file.name)) != file.sha256)
+    if (file_sha256(path_in(folder, file.name)) != file.sha256)
       fail_folder(folder, fmt::format("{} hash differs", printable(file.name)));
 }
 
@@ -205,7 +201,7 @@ std::vector<std::pair<int64_t, std::string>> list_checkpoints(const std::string&
   std::error_code problem;
   const auto holds_any = [](const std::string& folder) {
     return std::ranges::any_of(checkpoint_file_names(), [&](const std::string& name) {
-      return fs::exists(inside(folder, name));
+      return fs::exists(path_in(folder, name));
     });
   };
   for (const auto& entry : fs::directory_iterator(output_dir, problem)) {

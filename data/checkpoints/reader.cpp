@@ -14,10 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string inside(const std::string& folder, const char* name) {
-  return (fs::path(folder) / name).string();
-}
-
 /// What cannot be read may be the run's own, and is named when it is skipped.
 bool may_be_of_run(const std::string& folder, const RunIdentity& owner) {
   try {
@@ -45,9 +41,9 @@ LoadedCheckpoint load_verified(const std::string& folder) {
   loaded.state = {.step = manifest.step,
                   .epoch = manifest.epoch,
                   .adapter = from_dialect(peft_dialect(),
-                                          read_tensors(inside(folder, kAdapterModelFile)), folder),
-                  .optimizer = read_tensors(inside(folder, kOptimizerFile)),
-                  .trainer = read_json_file(inside(folder, kTrainerStateFile))};
+                                          read_tensors(path_in(folder, kAdapterModelFile)), folder),
+                  .optimizer = read_tensors(path_in(folder, kOptimizerFile)),
+                  .trainer = read_json_file(path_in(folder, kTrainerStateFile))};
   return loaded;
 }
 

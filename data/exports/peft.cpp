@@ -53,10 +53,6 @@ std::string module_of_key(const std::string& key) {
   return place ? place->module : std::string();
 }
 
-std::string inside(const std::string& folder, const char* name) {
-  return (fs::path(folder) / name).string();
-}
-
 // --- reading
 // ----------------------------------------------------------------------------------------------------------
 
@@ -115,7 +111,7 @@ void require_chosen(const SafetensorsFile& file, const AdapterDescription& descr
 AdapterDescription read_description(const std::string& path, const SafetensorsFile& file) {
   const bool is_folder = fs::is_directory(path);
   const std::string folder = is_folder ? path : fs::path(path).parent_path().string();
-  const std::string config_path = inside(folder, kAdapterConfigFile);
+  const std::string config_path = path_in(folder, kAdapterConfigFile);
   const bool has_config = fs::exists(config_path);
   if (is_folder && !has_config)
     throw ModelError({folder_label(path),
@@ -186,9 +182,9 @@ std::string adapter_file_of(const std::string& path) {
   if (!fs::exists(path))
     throw ModelError({path, "no such adapter", "a PEFT folder or a .safetensors file", {}});
   if (!fs::is_directory(path)) return path;
-  const std::string file = inside(path, kAdapterModelFile);
+  const std::string file = path_in(path, kAdapterModelFile);
   if (fs::exists(file)) return file;
-  if (fs::exists(inside(path, "adapter_model.bin")))
+  if (fs::exists(path_in(path, "adapter_model.bin")))
     throw ModelError({folder_label(path),
                       "only adapter_model.bin",
                       {},
@@ -275,8 +271,8 @@ class PeftDialect final : public AdapterDialect {
 
   bool recognises(const std::string& path) const override {
     if (fs::is_directory(path))
-      return fs::exists(inside(path, kAdapterConfigFile)) ||
-             fs::exists(inside(path, kAdapterModelFile));
+      return fs::exists(path_in(path, kAdapterConfigFile)) ||
+             fs::exists(path_in(path, kAdapterModelFile));
     if (!fs::exists(path)) return false;
     const auto file = SafetensorsFile::open(path);
     const auto& weights = file->weights();
@@ -290,8 +286,8 @@ class PeftDialect final : public AdapterDialect {
   void write(const std::string& folder, const AdapterDescription& description,
              const NamedTensors& tensors, const std::string& save_dtype) const override {
     make_folders(folder);
-    write_peft_file(inside(folder, kAdapterModelFile), description, tensors, save_dtype);
-    write_file_atomically(inside(folder, kAdapterConfigFile),
+    write_peft_file(path_in(folder, kAdapterModelFile), description, tensors, save_dtype);
+    write_file_atomically(path_in(folder, kAdapterConfigFile),
                           adapter_config_json(description, tensors));
   }
 };

@@ -120,6 +120,10 @@ std::string parent_folder(const std::string& path) {
 
 void set_disk_hook(DiskHook hook) { disk_hook = std::move(hook); }
 
+std::string path_in(const std::string& folder, const std::string& name) {
+  return (fs::path(folder) / name).string();
+}
+
 std::string folder_label(const std::string& path) {
   std::string label = path;
   while (label.size() > 1 && label.back() == '/') label.pop_back();

@@ -34,6 +34,8 @@ void require_free_space(const std::string& output_dir, uint64_t state_bytes);
 /// SHA-256 of a file's bytes, streamed.
 std::string file_sha256(const std::string& path);
 
+/// The file or folder `name` in `folder`.
+std::string path_in(const std::string& folder, const std::string& name);
 /// "out/": a folder's name as messages show it.
 std::string folder_label(const std::string& path);
 

@@ -26,7 +26,8 @@ PackedRows pack_rows(const std::vector<int64_t>& order, const std::vector<int32_
     if (fitting == rows_by_room.end()) {
       rows.emplace_back();
     } else {
-      room = fitting->first, row = fitting->second;
+      room = fitting->first;
+      row = fitting->second;
       rows_by_room.erase(fitting);
     }
     rows[row].push_back(place);

@@ -130,14 +130,14 @@ class AnswerFinder {
 
   /// What templates make of an answer: itself, without white space at its ends, without reasoning.
   static std::vector<std::string> forms_of(const std::string& content) {
-    std::vector<std::string> forms = {content, trimmed(content)};
+    std::vector<std::string> forms = {content, stripped(content)};
     forms.push_back(content.substr(leading_space(content)));
     forms.push_back(content.substr(0, content.size() - trailing_space(content)));
     constexpr std::string_view kEndOfThought = "</think>";
     if (const size_t thought = content.rfind(kEndOfThought); thought != std::string::npos) {
       const std::string said = content.substr(thought + kEndOfThought.size());
       forms.push_back(said.substr(std::min(said.find_first_not_of('\n'), said.size())));
-      forms.push_back(trimmed(said));
+      forms.push_back(stripped(said));
       forms.push_back(said);
     }
     return forms;

@@ -93,7 +93,7 @@ class ChatTemplate final : public PromptTemplate {
   std::vector<TokenId> stop_ids(const Tokenizer& tokenizer) const override {
     std::vector<TokenId> ids;
     for (const std::string& mark : {marks_.closing, marks_.last_closing}) {
-      const TokenId end = mark.empty() ? -1 : tokenizer.id_of(trimmed(mark));
+      const TokenId end = mark.empty() ? -1 : tokenizer.id_of(stripped(mark));
       for (const TokenId id : {tokenizer.eos_id(), tokenizer.end_id(), end})
         if (id >= 0 && std::ranges::count(ids, id) == 0) ids.push_back(id);
     }
@@ -160,7 +160,7 @@ class ChatTemplate final : public PromptTemplate {
     closes_with_token_ = has_special;
     if (!has_special) {  // a mark of plain text: its first line
       const size_t begin = leading_space(common);
-      marks_.closing = trimmed(common.substr(begin, common.find('\n', begin) - begin));
+      marks_.closing = stripped(common.substr(begin, common.find('\n', begin) - begin));
       if (!marks_.closing.empty())
         log_warning(fmt::format(
             "the chat template of the base model ends an answer with '{}', which is not a token of "
@@ -176,7 +176,7 @@ class ChatTemplate final : public PromptTemplate {
     if (!marks_.last_closing.empty() || tokenizer.end_id() < 0) return;
     // Where the next speaker's mark ends an answer (GLM), it is what a model has to learn.
     const auto [next_mark, is_token] = through_special(middle, tokenizer);
-    const std::string mark = trimmed(next_mark);
+    const std::string mark = stripped(next_mark);
     if (is_token && tokenizer.ends_text(tokenizer.id_of(mark))) {
       marks_.closing = next_mark;
       closes_with_token_ = true;

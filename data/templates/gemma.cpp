@@ -16,9 +16,9 @@ std::vector<Chunk> lay_out_gemma(const LayoutRequest& request) {
   for (const Exchange& exchange : dialogue.exchanges) {
     const std::string opening =
         chunks.empty() && !dialogue.system.empty() ? dialogue.system + "\n\n" : "";
-    add_turn("user", opening + trimmed(full_content(*exchange.user)), Learn::kPrompt);
+    add_turn("user", opening + stripped(full_content(*exchange.user)), Learn::kPrompt);
     if (exchange.assistant)
-      add_turn("model", trimmed(exchange.assistant->content), learn_of(*exchange.assistant));
+      add_turn("model", stripped(exchange.assistant->content), learn_of(*exchange.assistant));
   }
   chunks.front().segments.insert(chunks.front().segments.begin(),
                                  Segment{request.bos, Learn::kNever});

@@ -260,7 +260,7 @@ std::string full_content(const Message& message) {
   return message.input.empty() ? message.content : message.content + "\n" + message.input;
 }
 
-std::string trimmed(const std::string& text) {
+std::string stripped(const std::string& text) {
   const size_t begin = leading_space(text);
   const size_t end = text.size() - trailing_space(text);
   return begin < end ? text.substr(begin, end - begin) : std::string();

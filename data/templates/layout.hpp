@@ -86,7 +86,7 @@ bool is_special(TokenId id, const Tokenizer& tokenizer);
 
 /// Content with `input` on a line behind it.
 std::string full_content(const Message& message);
-/// Without white space at the two ends, as Jinja's trim.
-std::string trimmed(const std::string& text);
+/// `text` without white space at its two ends, as Jinja's trim.
+std::string stripped(const std::string& text);
 
 }  // namespace lora_dist

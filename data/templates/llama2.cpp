@@ -14,9 +14,9 @@ std::vector<Chunk> lay_out_llama2(const LayoutRequest& request) {
     if (chunks.empty() && !dialogue.system.empty())
       question = "<<SYS>>\n" + dialogue.system + "\n<</SYS>>\n\n" + question;
     Chunk chunk{.segments = {{request.bos, Learn::kNever},
-                             {"[INST] " + trimmed(question) + " [/INST]", Learn::kPrompt}}};
+                             {"[INST] " + stripped(question) + " [/INST]", Learn::kPrompt}}};
     if (exchange.assistant)
-      chunk.segments.push_back({" " + trimmed(exchange.assistant->content) + " " + request.eos,
+      chunk.segments.push_back({" " + stripped(exchange.assistant->content) + " " + request.eos,
                                 learn_of(*exchange.assistant)});
     chunks.push_back(std::move(chunk));
   }

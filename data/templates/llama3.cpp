@@ -16,8 +16,8 @@ std::vector<Chunk> lay_out_llama3(const LayoutRequest& request) {
   std::vector<Chunk> chunks;
   for (const Message& message : request.messages) {
     const Learn learn = learn_of(message);
-    Chunk chunk{
-        .segments = {header(message.role), {trimmed(full_content(message)) + "<|eot_id|>", learn}}};
+    Chunk chunk{.segments = {header(message.role),
+                             {stripped(full_content(message)) + "<|eot_id|>", learn}}};
     if (chunks.empty())
       chunk.segments.insert(chunk.segments.begin(), Segment{request.bos, Learn::kNever});
     chunks.push_back(std::move(chunk));

@@ -1,5 +1,3 @@
-#include "core/base/registry.hpp"
-
 #include "data/templates/template.hpp"
 
 namespace lora_dist {
@@ -9,14 +7,17 @@ namespace lora_dist {
 #include "data/templates/templates.def"
 #undef LORA_DIST_TEMPLATE
 
-std::unique_ptr<PromptTemplate> make_template(const std::string& name, const Tokenizer& tokenizer) {
-  static const Registry<std::unique_ptr<PromptTemplate> (*)(const Tokenizer&)> registry("template",
-                                                                                        {
+const Registry<TemplateFactory>& prompt_templates() {
+  static const Registry<TemplateFactory> registry("template", {
 #define LORA_DIST_TEMPLATE(name) {#name, make_##name##_template},
 #include "data/templates/templates.def"
 #undef LORA_DIST_TEMPLATE
-                                                                                        });
-  return registry.at(name)(tokenizer);
+                                                              });
+  return registry;
+}
+
+std::unique_ptr<PromptTemplate> make_template(const std::string& name, const Tokenizer& tokenizer) {
+  return prompt_templates().at(name)(tokenizer);
 }
 
 }  // namespace lora_dist

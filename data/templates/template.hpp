@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/registry.hpp"
 #include "data/tokenizers/tokenizer.hpp"
 
 namespace lora_dist {
@@ -66,6 +67,9 @@ std::vector<TokenId> encode_raw_prompt(const std::string& text, const Tokenizer&
 /// model's chat template and lays out alike.
 bool lays_out_as(const PromptTemplate& prompt_template, const std::string& sha256,
                  const Tokenizer& tokenizer);
+
+using TemplateFactory = std::unique_ptr<PromptTemplate> (*)(const Tokenizer&);
+const Registry<TemplateFactory>& prompt_templates();
 
 /// `name` is auto or another line of templates.def. auto executes the tokenizer's chat template; a
 /// template that cannot be executed gives way, with a warning, to the family whose markers it

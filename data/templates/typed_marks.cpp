@@ -57,7 +57,7 @@ size_t header_bytes(std::string_view content, std::string_view before_answer) {
     const bool may_begin =
         begin == 0 || before_answer[begin - 1] == '\n' || before_answer[begin] == '<';
     if (!may_begin) continue;
-    const std::string header = trimmed(std::string(before_answer.substr(begin)));
+    const std::string header = stripped(std::string(before_answer.substr(begin)));
     if (header.empty() || !content.substr(blank).starts_with(header)) continue;
     const size_t end = blank + header.size();
     return end + leading_space(content.substr(end));
@@ -75,7 +75,7 @@ void drop_marks_of(Message& turn, const TurnMarks& marks, const Tokenizer& token
   if (turn.role != "assistant") return;
   if (const size_t header = header_bytes(turn.content, marks.before_answer); header > 0) {
     log_warning(fmt::format("answers begin with '{}' already; it is not doubled",
-                            printable(trimmed(turn.content.substr(0, header)))));
+                            printable(stripped(turn.content.substr(0, header)))));
     turn.content.erase(0, header);
   }
   for (TypedToken end; (end = end_typed_behind(turn.content, marks, tokenizer)).id >= 0;) {

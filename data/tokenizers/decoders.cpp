@@ -15,7 +15,7 @@ std::string joined(const std::vector<std::string>& parts) {
   return std::accumulate(parts.begin(), parts.end(), std::string());
 }
 
-Decoder make_byte_level_decoder(const JsonView&) {
+PartDecoder make_byte_level_decoder(const JsonView&) {
   return [](std::vector<std::string>& parts) {
     std::string bytes;
     for (const std::string& part : parts) bytes += bytes_of_spelling(part).value_or(part);
@@ -32,7 +32,7 @@ int byte_of(const std::string& part) {
 }
 
 /// A run of byte tokens is the text that its bytes spell, or one U+FFFD for each of them.
-Decoder make_byte_fallback_decoder(const JsonView&) {
+PartDecoder make_byte_fallback_decoder(const JsonView&) {
   return [](std::vector<std::string>& parts) {
     std::vector<std::string> result;
     std::string run;
@@ -57,11 +57,11 @@ Decoder make_byte_fallback_decoder(const JsonView&) {
   };
 }
 
-Decoder make_fuse_decoder(const JsonView&) {
+PartDecoder make_fuse_decoder(const JsonView&) {
   return [](std::vector<std::string>& parts) { parts = {joined(parts)}; };
 }
 
-Decoder make_replace_decoder(const JsonView& spec) {
+PartDecoder make_replace_decoder(const JsonView& spec) {
   return [pattern = read_pattern(spec),
           content = spec.text("content")](std::vector<std::string>& parts) {
     for (std::string& part : parts) {
@@ -74,7 +74,7 @@ Decoder make_replace_decoder(const JsonView& spec) {
 }
 
 /// Takes up to `start` and `stop` of one character off the two ends of each part.
-Decoder make_strip_decoder(const JsonView& spec) {
+PartDecoder make_strip_decoder(const JsonView& spec) {
   return [content = spec.text("content"), start = spec.integer("start"),
           stop = spec.integer("stop")](std::vector<std::string>& parts) {
     for (std::string& part : parts) {
@@ -90,7 +90,7 @@ Decoder make_strip_decoder(const JsonView& spec) {
   };
 }
 
-Decoder make_metaspace_decoder(const JsonView& spec) {
+PartDecoder make_metaspace_decoder(const JsonView& spec) {
   const bool prepends = spec.has("prepend_scheme") ? spec.text("prepend_scheme") != "never"
                                                    : spec.boolean("add_prefix_space", true);
   return [space = spec.text("replacement"), prepends](std::vector<std::string>& parts) {
@@ -103,18 +103,18 @@ Decoder make_metaspace_decoder(const JsonView& spec) {
   };
 }
 
-Decoder make_sequence_decoder(const JsonView& spec) {
-  std::vector<Decoder> steps;
+PartDecoder make_sequence_decoder(const JsonView& spec) {
+  std::vector<PartDecoder> steps;
   for (const JsonView& step : spec.items("decoders")) steps.push_back(make_decoder(step));
   return [steps = std::move(steps)](std::vector<std::string>& parts) {
-    for (const Decoder& step : steps) step(parts);
+    for (const PartDecoder& step : steps) step(parts);
   };
 }
 
 }  // namespace
 
-Decoder make_decoder(const JsonView& spec) {
-  static const Registry<Decoder (*)(const JsonView&)> known(
+PartDecoder make_decoder(const JsonView& spec) {
+  static const Registry<PartDecoder (*)(const JsonView&)> known(
       "decoder", {{"Sequence", make_sequence_decoder},
                   {"Replace", make_replace_decoder},
                   {"ByteFallback", make_byte_fallback_decoder},

@@ -7,6 +7,6 @@
 namespace lora_dist {
 
 /// Errors  ModelError: a component or member that is not known.
-Decoder make_decoder(const JsonView& spec);
+PartDecoder make_decoder(const JsonView& spec);
 
 }  // namespace lora_dist

@@ -24,7 +24,7 @@ struct Piece {
 using Normalizer = std::function<void(std::string& text)>;
 using PreTokenizer = std::function<void(std::vector<Piece>& pieces)>;
 /// From the spellings of tokens to parts of the text, to be joined.
-using Decoder = std::function<void(std::vector<std::string>& parts)>;
+using PartDecoder = std::function<void(std::vector<std::string>& parts)>;
 
 /// Ids put around a text when special tokens are asked for.
 struct PostProcessor {

@@ -34,7 +34,7 @@ constexpr size_t kMaxFileBytes = 64 << 20;  // reliability 10.2
 struct Parts {
   Normalizer normalizer;  // null where the file has none, as the next two
   PreTokenizer pre_tokenizer;
-  Decoder decoder;
+  PartDecoder decoder;
   PostProcessor post_processor;
   std::unique_ptr<Bpe> model;
   AddedTokens added_tokens;

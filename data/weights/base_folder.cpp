@@ -19,10 +19,6 @@ namespace fs = std::filesystem;
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
-std::string inside(const std::string& folder, const std::string& name) {
-  return (fs::path(folder) / name).string();
-}
-
 /// "organisation/model" is a name of the hub; nothing is downloaded here.
 std::string how_to_get(const std::string& model_dir) {
   const bool is_hub_name = std::count(model_dir.begin(), model_dir.end(), '/') == 1 &&
@@ -133,13 +129,13 @@ void check_shard_name(const std::string& name, const std::string& model_dir,
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
     throw ModelError(
         {index_path, fmt::format("file name '{}' leaves the folder", printable(name)), {}, {}});
-  if (!fs::exists(inside(model_dir, name)))
+  if (!fs::exists(path_in(model_dir, name)))
     throw ModelError(
         {index_path, fmt::format("'{}' does not exist", printable(name)), {}, "download again"});
 }
 
 std::unique_ptr<WeightSource> open_indexed(const std::string& model_dir) {
-  const std::string index_path = inside(model_dir, kIndexFile);
+  const std::string index_path = path_in(model_dir, kIndexFile);
   const auto index = read_json_file<nlohmann::json>(index_path);
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object())
@@ -160,7 +156,7 @@ std::unique_ptr<WeightSource> open_indexed(const std::string& model_dir) {
   std::vector<std::string> paths;
   for (const std::string& name : names) {
     check_shard_name(name, model_dir, index_path);
-    paths.push_back(inside(model_dir, name));
+    paths.push_back(path_in(model_dir, name));
   }
 
   MappedWeights::FileOf file_of;
@@ -197,15 +193,15 @@ std::unique_ptr<WeightSource> open_indexed(const std::string& model_dir) {
 
 std::unique_ptr<WeightSource> open_base_weights(const std::string& model_dir) {
   require_folder(model_dir);
-  const std::string single = inside(model_dir, kSingleFile);
+  const std::string single = path_in(model_dir, kSingleFile);
   if (fs::exists(single)) return std::make_unique<MappedWeights>(single, std::vector{single});
-  if (fs::exists(inside(model_dir, kIndexFile))) return open_indexed(model_dir);
+  if (fs::exists(path_in(model_dir, kIndexFile))) return open_indexed(model_dir);
   fail_without_weights(model_dir);
 }
 
 nlohmann::ordered_json read_model_config(const std::string& model_dir) {
   require_folder(model_dir);
-  const std::string path = inside(model_dir, "config.json");
+  const std::string path = path_in(model_dir, "config.json");
   if (!fs::exists(path))
     throw ModelError(
         {folder_label(model_dir), "no config.json", "a model folder in Hugging Face layout", {}});

@@ -178,7 +178,8 @@ Work CheckedCommunicator::all_reduce(at::Tensor tensor, CollectiveOptions option
 
 Work CheckedCommunicator::all_gather(at::Tensor output, at::Tensor input,
                                      CollectiveOptions options) {
-  check_tensor(output), check_tensor(input);
+  check_tensor(output);
+  check_tensor(input);
   check_rows(output, input, world_size());
   const Operation operation = describe("all_gather", input, options);
   count_sent(next_rank(), (world_size() - 1) * static_cast<int64_t>(input.nbytes()));
@@ -193,7 +194,8 @@ Work CheckedCommunicator::all_gather(at::Tensor output, at::Tensor input,
 
 Work CheckedCommunicator::all_to_all(at::Tensor output, at::Tensor input, RowCounts rows,
                                      CollectiveOptions options) {
-  check_tensor(output), check_tensor(input);
+  check_tensor(output);
+  check_tensor(input);
   check_counts(input, rows.input, world_size());
   check_counts(output, rows.output, world_size());
   LD_CHECK(output.sizes().slice(1) == input.sizes().slice(1) &&

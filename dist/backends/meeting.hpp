@@ -33,7 +33,7 @@ MeetingPoint meet(const BackendOptions& options);
 CommError did_not_come_together(const BackendOptions& options, std::string_view backend,
                                 const std::exception& cause, std::string fix);
 
-/// At least one.
+/// `seconds` as milliseconds, at least one.
 std::chrono::milliseconds milliseconds(double seconds);
 
 /// The first line of a library's message without its stack.

@@ -34,7 +34,8 @@ class MpiPending final : public Pending {
   explicit MpiPending(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {}
   ~MpiPending() override {
     if (complete_) return;
-    new std::vector<at::Tensor>(std::move(tensors_));  // MPI may still write there
+    // MPI may still read and write these: they are given away for good and never freed.
+    new std::vector<at::Tensor>(std::move(tensors_));
     new std::vector<std::unique_ptr<MpiRows>>(std::move(rows_));
     block_.release();
   }

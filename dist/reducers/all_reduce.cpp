@@ -79,7 +79,7 @@ class AllReduceReducer final : public GradientReducer {
   const int64_t num_elements_;
   const at::Device device_;
   BucketWalk buckets_;
-  // Of this step.
+  // The step that is summed.
   at::Tensor sum_;         // of this rank's slots, then of all
   at::Tensor unfinished_;  // the last slot's gradient beside it, which is still written to
   std::deque<Work> under_way_;

@@ -10,7 +10,7 @@
 // next stage, in the order in which their stages were begun. So a stage has the time of a bucket's
 // backward pass, and every rank waits at the same places.
 //
-// Not here: clipping (core/grad_clip), compression, anything about which parameters exist.
+// Not here: clipping (core/training/trainer), compression, anything about which parameters exist.
 #include <deque>
 
 #include "core/base/error.hpp"
@@ -201,14 +201,14 @@ class TreeReducer final : public GradientReducer {
   BucketWalk buckets_;
   std::unique_ptr<Communicator> inside_, across_;  // null with one level
   std::vector<Communicator*> groups_;              // [level]; empty for a rank that is alone
-  // Of this step.
+  // The step that is summed.
   int64_t num_slots_ = 0;
   SlotRange range_;  // of this rank
   int64_t next_slot_ = 0;
   std::vector<TreeLevel> levels_;
   SlotTree tree_;          // of the slots that are complete
   at::Tensor unfinished_;  // the last slot's gradient, which its backward pass still writes to
-  // In the order in which their stages were begun; the idle ones keep their buffers.
+  // Exchanges in the order in which their stages were begun; the idle ones keep their buffers.
   std::deque<std::unique_ptr<BucketExchange>> under_way_;
   std::vector<std::unique_ptr<BucketExchange>> idle_;
   at::Tensor sum_;  // (num_elements)

@@ -92,7 +92,8 @@ class ShardedWeights final : public WeightSource {
     coming_.emplace(Gathered{unit, rows.view({-1}), std::move(work)});
   }
 
-  // Of this rank; touches no page of the files that belongs to another rank's slice alone.
+  // This rank's slice of a unit. Touches no page of the files that belongs to another rank's slice
+  // alone.
   at::Tensor read_slice(const UnitLayout& layout) {
     at::Tensor slice = at::zeros({layout.slice_bytes}, at::kByte);
     const int64_t begin = group_.rank() * layout.slice_bytes, end = begin + layout.slice_bytes;

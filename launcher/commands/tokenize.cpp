@@ -52,10 +52,9 @@ class TokenizeCommand : public Command {
     app.add_flag("--messages", messages_,
                  "the input is conversations: JSON lists of {role, content}, one per line of a "
                  "file; one that waits for its answer is shown as the prompt it is");
-    app.add_option(
-        "--template", template_,
-        "lays out the conversations: auto (the base model's own), alpaca, chat_template, "
-        "chatml, gemma, llama2, llama3, phi3, plain");
+    app.add_option("--template", template_,
+                   fmt::format("lays out the conversations; auto: the base model's own; known: {}",
+                               fmt::join(prompt_templates().names(), ", ")));
     app.add_option("--data-format", format_, "auto, or the format of the records")
         ->capture_default_str();
     app.add_option("--max-seq-length", max_seq_length_, "cut after so many tokens; 0: never")

@@ -11,17 +11,8 @@
 
 namespace lora_dist {
 
-/// What a change of a key does to a run that is resumed.
-enum class KeyEffect {
-  mathematics,  // another result: compared by value
-  data,         // told by the fingerprint of the prepared data
-  base,         // told by the fingerprint of the base model
-  steering,     // mathematics where evaluations decide how long is trained or what is exported
-  free,         // how fast, how often and where to: may change at any time
-};
-/// A key that nobody has sorted counts as mathematics. `is_sorted` tells whether somebody has.
+/// The mark of a key in core/config/config.hpp; one that is not declared counts as mathematics.
 KeyEffect effect_of(std::string_view key);
-bool is_sorted(std::string_view key);
 
 /// Whether the state of a checkpoint still fits after a change of the key: without it no resume is
 /// possible, whatever is allowed.

@@ -1,5 +1,7 @@
+#include "core/optimizers/optimizer.hpp"
 #include "core/planning/plan.hpp"
 #include "core/ranks/all_ranks.hpp"
+#include "data/io/files.hpp"
 #include "data/weights/base_fingerprint.hpp"
 #include "launcher/run/mathematics.hpp"
 #include "launcher/run/plan_request.hpp"
@@ -15,10 +17,11 @@ void check_before_data(const OpenedRun& run) {
       plan_request(run.config, *run.base.outline, *run.base.files, run.targets,
                    /*tokens=*/run.config.data.max_seq_length, run.device, run.program_bytes);
   request.ranks = HostLayout::of(run.communicator->hosts());
-  // A checkpoint holds the adapter and two moments, all fp32.
-  require_free_space(
-      run.config.state.output_dir,
-      3 * sizeof(float) * static_cast<uint64_t>(plan_run(request).trainable_parameters));
+  // A checkpoint holds the adapter in fp32 and the optimizer's state.
+  const int64_t state_bytes = optimizers().at(run.config.steps.optimizer).state_bytes_per_parameter;
+  require_free_space(run.config.state.output_dir,
+                     (sizeof(float) + state_bytes) *
+                         static_cast<uint64_t>(plan_run(request).trainable_parameters));
   if (!run.claim->former_record().is_null()) return;  // a run that goes on has its own adapter
   const std::optional<LoadedAdapter> initial = read_initial_adapter(run.config);
   if (!initial) return;

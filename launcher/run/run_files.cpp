@@ -200,10 +200,6 @@ void remove_leftovers_at_top(const std::string& output_dir) {
   }
 }
 
-std::string path_in(const std::string& folder, const std::string& name) {
-  return (fs::path(folder) / name).string();
-}
-
 std::string without_slash(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;

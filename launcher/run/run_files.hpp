@@ -53,7 +53,6 @@ void remove_generation(const std::string& path);
 /// Removes what starts and ends that were cut off have left.
 void remove_leftovers_at_top(const std::string& output_dir);
 
-std::string path_in(const std::string& folder, const std::string& name);
 std::string without_slash(std::string path);
 /// The same file or folder, however it is written.
 bool is_same_place(const std::string& a, const std::string& b);

@@ -81,7 +81,7 @@ const std::vector<Exhibit> kExhibits = {
     {"019_too_large_a_number", at_line(11, "learning_rate: 1e400"),
      "c.yaml:11: learning_rate '1e400' is too large for a number"},
     {"020_unknown_optimizer", at_line(13, "optimizer: adamx"),
-     "c.yaml:13: optimizer 'adamx'; did you mean 'adamw'? known: adamw, adamw8bit, lion, sgd"},
+     "c.yaml:13: optimizer 'adamx'; did you mean 'adamw'? known: adamw, adamw8bit"},
     {"022_batch_does_not_divide", at_line(5, "global_batch_size: 10"),
      "c.yaml:5: global_batch_size 10 is no multiple of batch_size 4; use 8 or 12"},
     {"030_output_name", at_line(20, "output_name: ../x"),

@@ -94,8 +94,8 @@ class RecordedPasses::StaticContext {
 
  private:
   bool is_packed() const { return context_.starts_BT.defined(); }
-  // Of packed rows or by the samples' lengths: another one in each micro-batch. By places in the
-  // row it is always the same.
+  // Whether each micro-batch has another rotation: in packed rows, or where it follows from the
+  // samples' lengths. A rotation by the place in the row is always the same.
   bool has_own_rotation() const { return is_packed() || context_.rotates_by_length; }
 
   at::Device device_;

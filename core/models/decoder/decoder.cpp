@@ -19,7 +19,8 @@ struct SampleSpan {
   int64_t rows, tokens;  // tokens: without the padding, where it is known
 };
 
-// In the order of the rows. In packed rows a position of 0 begins a sample; the padding is one.
+// The samples of a batch, row by row. In packed rows a position of 0 begins a sample, and the
+// padding counts as one.
 std::vector<SampleSpan> sample_spans(const TextBatch& batch) {
   const int64_t num_rows = batch.tokens_BT.size(0), width = batch.tokens_BT.size(1);
   std::vector<SampleSpan> spans;

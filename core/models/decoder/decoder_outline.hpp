@@ -40,7 +40,7 @@ class DecoderOutline final : public ModelOutline {
 std::unique_ptr<ModelOutline> make_decoder_outline(DecoderSpec spec);
 /// Errors  ModelError: `outline` is that of no language model.
 const DecoderSpec& decoder_spec_of(const ModelOutline& outline);
-/// Of the config.json of a language model; `where` names the file. Errors  ModelError.
+/// What the config.json of a language model says; `where` names the file. Errors  ModelError.
 DecoderSpec read_decoder_spec(const nlohmann::ordered_json& config, const std::string& where);
 
 }  // namespace lora_dist

@@ -20,8 +20,8 @@ class DecoderPass {
 
   /// Embedding and blocks, up to where the head runs.
   void forward();
-  /// Of the positions with a label. `weights_BT` (fp32, may be undefined) is each position's share
-  /// of the sum. Makes the sum's gradient of what forward() gave, if the pass is one with
+  /// Losses of the positions with a label. `weights_BT` (fp32, may be undefined) is each position's
+  /// share of the sum. Makes the sum's gradient of what forward() gave, if the pass is one with
   /// gradients.
   HeadLosses losses(const Loss& loss, const at::Tensor& weights_BT = {});
   /// Gradients of the adapters' tensors, added to their buffers. `progress`, if any, is called

@@ -67,7 +67,7 @@ DecoderSpec read_common_spec(const ConfigFields& config, const FamilyDefaults& f
 /// length or with other types, layers with a window of 0.
 void set_windows(DecoderSpec& spec, const ConfigFields& config, int64_t window,
                  const std::function<bool(int64_t layer)>& otherwise);
-/// Of a family without windows. Errors  ModelError: layer_types asks for one.
+/// For a family without windows. Errors  ModelError: layer_types asks for one.
 void refuse_windows(DecoderSpec& spec, const ConfigFields& config);
 /// The key sliding_window, or `missing`, for all layers; 0 and null: none has a window.
 void set_window_of_all_layers(DecoderSpec& spec, const ConfigFields& config, int64_t missing);

@@ -142,7 +142,10 @@ std::vector<float> yarn_kept_share(const RopeSpec& rope, int64_t dim) {
            (2 * std::log(rope.theta));
   };
   double low = turning_dim(rope.beta_fast), high = turning_dim(rope.beta_slow);
-  if (rope.truncate) low = std::floor(low), high = std::ceil(high);
+  if (rope.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
   low = std::max(low, 0.0);
   high = std::min(high, static_cast<double>(dim - 1));
   if (low == high) high += 0.001;

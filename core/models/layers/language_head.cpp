@@ -8,7 +8,7 @@
 namespace lora_dist {
 namespace {
 
-// Of a chunk of logits: larger products run at a better rate.
+// Size of a chunk of logits: larger products run at a better rate.
 constexpr int64_t kLogitChunkBytes = 128 << 20;
 
 }  // namespace

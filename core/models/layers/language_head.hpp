@@ -31,7 +31,7 @@ struct HeadLosses {
 /// Rows of logits that are computed at once, of `rows` with a label.
 int64_t logit_chunk_rows(int64_t rows, int64_t bytes_per_row);
 LayerCost head_cost(const HeadSpec& spec, const PassShape& shape, const Loss& loss);
-/// Of one chunk: the buffer that a head keeps.
+/// The buffer for one chunk of logits, which a head keeps.
 int64_t head_buffer_bytes(const HeadSpec& spec, const PassShape& shape);
 
 class LanguageHead {

@@ -116,7 +116,7 @@ class LinearGroup {
   bool has_adapter() const { return !attached_.empty(); }
   bool has_adapter(int id) const;
   bool has_adapter_on(size_t l) const;
-  /// Of its adapters; 0 without any.
+  /// The end of the part of the flat buffer that the group's adapters write; 0 without adapters.
   int64_t end_of_gradients() const;
   /// The weight or bias of layer `l` with all adapters merged in, fp32. Those that act after come
   /// last, as in a pass.

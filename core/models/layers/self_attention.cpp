@@ -11,7 +11,8 @@ namespace {
 const std::vector<std::string> kSeparate = {"q_proj", "k_proj", "v_proj"}, kFused = {"qkv_proj"};
 constexpr const char *kOutput = "o_proj", *kQueryNorm = "q_norm", *kKeyNorm = "k_norm";
 
-// Of a GPU. FlashAttention's backward has as many partial sums as fill them: 132 on H100 and H200.
+// Multiprocessors of a GPU, 132 on H100 and H200: FlashAttention's backward makes as many partial
+// sums as occupy them all.
 constexpr int64_t kMultiprocessors = 132;
 
 const std::vector<std::string>& input_names(const AttentionSpec& spec) {
@@ -35,10 +36,11 @@ at::Tensor as_rows(const at::Tensor& x_BTNH) {
   return x_BTNH.contiguous().flatten(2, 3).flatten(0, 1);
 }
 
-// What FlashAttention's backward takes on a GPU beside its results: sums over the queries of a row
-// of 128 tokens and a head of 32 or 64 features each, with fixed order several of them; and the
-// keys' gradients of each head where heads share keys. Samples of packed rows are rounded up one by
-// one.
+// Temporaries of FlashAttention's backward pass on a GPU. It adds up the queries' gradients in a
+// buffer of fp32, in which every row is rounded up to a multiple of 128 tokens and every head to
+// one of 32 features (64 for wide heads); summing in a fixed order takes several such buffers.
+// Where heads share keys, each head has gradients of keys and values of its own until they are
+// added. In packed rows each sample is rounded up by itself, which is not counted.
 int64_t flash_backward_bytes(const AttentionSpec& spec, const PassShape& shape) {
   if (!shape.on_gpu || shape.compute_bytes != 2 ||
       !ops::flash::can_run(at::kBFloat16, spec.head_dim, spec.softcap, /*capability=*/80))

@@ -36,7 +36,8 @@ class NcclPending final : public Pending {
     if (is_queued_) end_.record(stream);
   }
   ~NcclPending() override {
-    if (!is_complete_) new std::vector<at::Tensor>(std::move(tensors_));  // NCCL may still write
+    // NCCL may still write to these: they are given away for good and never freed.
+    if (!is_complete_) new std::vector<at::Tensor>(std::move(tensors_));
   }
 
   bool wait_until(Deadline deadline) override {

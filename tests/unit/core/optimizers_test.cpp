@@ -72,6 +72,18 @@ TEST_P(EveryOptimizer, MovesEachGroupAtItsOwnRate) {
   }
 }
 
+// The plan and the free space that a checkpoint asks for count with it. Scales of blocks and the
+// count of updates come on top.
+TEST_P(EveryOptimizer, KeepsAsManyBytesOfStateAsItSays) {
+  constexpr int64_t kElements = 1 << 16;
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : optimizers().at(GetParam())({at::ones({kElements}), {}})->state())
+    bytes += static_cast<int64_t>(tensor.nbytes());
+  const int64_t said = optimizers().at(GetParam()).state_bytes_per_parameter * kElements;
+  EXPECT_GE(bytes, said);
+  EXPECT_LT(static_cast<double>(bytes), 1.05 * static_cast<double>(said));
+}
+
 INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::ValuesIn(optimizers().names()),
                          [](const auto& info) { return std::string(info.param); });
 

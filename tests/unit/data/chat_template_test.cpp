@@ -1,5 +1,6 @@
 // Chat templates executed: what is learnt, what is refused and what is said.
 #include <algorithm>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,6 +57,35 @@ class ChatTemplates : public testing::Test {
 const std::string kTurns =
     "{{ bos_token }}{% for m in messages %}{{ '<U>' if m.role == 'user' else '<A>' }}"
     "{{ m.content | trim }}<E>\n{% endfor %}{% if add_generation_prompt %}<A>{% endif %}";
+
+/// Learnt ids as text, special tokens left out.
+std::string learnt_letters(const Tokens& tokens) {
+  std::string text;
+  for (size_t i = 0; i < tokens.ids.size(); ++i)
+    if (tokens.loss_mask[i] && tokens.ids[i] > 9) text += static_cast<char>(tokens.ids[i]);
+  return text;
+}
+
+TEST_F(ChatTemplates, EveryTemplateLearnsTheAnswerBehindItsPrompt) {
+  const ChatTokenizer tokenizer = with(kTurns);
+  std::set<std::string> fingerprints;
+  for (const std::string_view name : prompt_templates().names()) {
+    SCOPED_TRACE(name);
+    const auto layout = make_template(std::string(name), tokenizer);
+    const std::vector<TokenId> prompt = layout->encode_prompt({{"user", "Q!"}}, tokenizer);
+    const Tokens tokens =
+        layout->encode_training({{"user", "Q!"}, {"assistant", "Z+9"}}, tokenizer, false);
+    ASSERT_GT(tokens.ids.size(), prompt.size());
+    EXPECT_TRUE(std::equal(prompt.begin(), prompt.end(), tokens.ids.begin()));
+    const std::string learnt = learnt_letters(tokens);
+    EXPECT_THAT(learnt, HasSubstr("Z+9"));
+    EXPECT_THAT(learnt, testing::Not(HasSubstr("Q!")));
+    EXPECT_FALSE(layout->stop_ids(tokenizer).empty());
+    if (name == "auto") continue;  // it is one of the others
+    EXPECT_EQ(layout->name(), name);
+    EXPECT_TRUE(fingerprints.insert(layout->sha256()).second) << "another template's fingerprint";
+  }
+}
 
 TEST_F(ChatTemplates, AnswersAndTheirEndTokenAreLearnt) {
   EXPECT_EQ(

@@ -40,9 +40,19 @@ std::vector<std::string> all_keys() {
   return keys;
 }
 
-TEST(Mathematics, EveryKeyOfTheConfigIsSorted) {
-  for (const std::string& key : all_keys())
-    EXPECT_TRUE(is_sorted(key)) << key << ": say in mathematics.cpp what a change of it does";
+TEST(Mathematics, AKeyThatNobodyDeclaredCountsAsMathematics) {
+  EXPECT_EQ(effect_of("no_such_key"), KeyEffect::mathematics);
+  EXPECT_TRUE(state_fits_after_change_of("no_such_key"));
+}
+
+TEST(Mathematics, AKeyIsWhatItsMarkSays) {
+  EXPECT_EQ(effect_of("learning_rate"), KeyEffect::mathematics);
+  EXPECT_EQ(effect_of("data_format"), KeyEffect::data);
+  EXPECT_EQ(effect_of("base_model"), KeyEffect::base);
+  EXPECT_EQ(effect_of("save_steps"), KeyEffect::steering);
+  EXPECT_EQ(effect_of("backend"), KeyEffect::free);
+  EXPECT_FALSE(state_fits_after_change_of("optimizer"));
+  EXPECT_TRUE(state_fits_after_change_of("learning_rate"));
 }
 
 TEST(Mathematics, AChangedKeyIsSeenWhereItDecidesWhatIsLearnt) {
