@@ -77,8 +77,7 @@ class Vocabulary final : public WeightSource {
 
  private:
   std::string location_ = "memory";
-  std::vector<WeightInfo> weights_ = {
-      {"head", &plain_format(at::kFloat), {kClasses, kWidth}}};
+  std::vector<WeightInfo> weights_ = {{"head", &plain_format(at::kFloat), {kClasses, kWidth}}};
   at::Tensor values_VD_ = at::randn({kClasses, kWidth});
 };
 

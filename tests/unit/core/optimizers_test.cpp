@@ -77,7 +77,8 @@ TEST_P(EveryOptimizer, MovesEachGroupAtItsOwnRate) {
 TEST_P(EveryOptimizer, KeepsAsManyBytesOfStateAsItSays) {
   constexpr int64_t kElements = 1 << 16;
   int64_t bytes = 0;
-  for (const auto& [name, tensor] : optimizers().at(GetParam())({at::ones({kElements}), {}})->state())
+  for (const auto& [name, tensor] :
+       optimizers().at(GetParam())({at::ones({kElements}), {}})->state())
     bytes += static_cast<int64_t>(tensor.nbytes());
   const int64_t said = optimizers().at(GetParam()).state_bytes_per_parameter * kElements;
   EXPECT_GE(bytes, said);

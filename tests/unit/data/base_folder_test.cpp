@@ -166,8 +166,7 @@ class MergedBase : public testing::Test {
     NewBaseFolder folder{
         source_.path(), output_dir, {}, [tensors](size_t i) { return tensors[i].second; }};
     for (const auto& [name, tensor] : tensors)
-      folder.weights.push_back(
-          {name, &plain_format(tensor.scalar_type()), tensor.sizes().vec()});
+      folder.weights.push_back({name, &plain_format(tensor.scalar_type()), tensor.sizes().vec()});
     return folder;
   }
   TempFolder source_, target_;
